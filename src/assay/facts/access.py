@@ -1,0 +1,76 @@
+"""Who can get in, and with what."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from .base import ContentFact, TreeFact, doc
+
+
+class AccountEntry(ContentFact, frozen=True, kw_only=True, array_like=True):
+    """One line of an account database, without any secret."""
+
+    source: ClassVar = "passwd(5), shadow(5), group(5), gshadow(5), crypt(5)"
+
+    database: Annotated[str, doc("passwd, shadow, group, gshadow")]
+    name: Annotated[str, doc("account or group")]
+    uid: Annotated[int | None, doc("user number")] = None
+    gid: Annotated[int | None, doc("group number")] = None
+    home: Annotated[str | None, doc("home directory")] = None
+    shell: Annotated[str | None, doc("login shell as written; an empty field means /bin/sh")] = None
+    password: Annotated[
+        str, doc("state of the field: empty, locked (! or *), elsewhere (x), hash, none (no such field), invalid")
+    ] = "none"
+    scheme: Annotated[
+        str | None,
+        doc(
+            "hash scheme: descrypt, bsdicrypt, md5crypt, bcrypt, sha256crypt, sha512crypt, yescrypt, scrypt, gost-yescrypt, nt, sunmd5, unknown"
+        ),
+    ] = None
+    locked: Annotated[bool, doc("a hash is there but disabled by a leading '!'")] = False
+    members: Annotated[list[str], doc("members of a group, as JSON array")] = []
+    last_change: Annotated[int | None, doc("last password change", unit="days since 1970-01-01")] = None
+    max_days: Annotated[int | None, doc("maximum password age", unit="days")] = None
+    expires: Annotated[int | None, doc("account expiry", unit="days since 1970-01-01")] = None
+
+
+class Account(TreeFact, frozen=True, kw_only=True, array_like=True):
+    """One operating-system account, as passwd, shadow and group together make it."""
+
+    source: ClassVar = "passwd(5), shadow(5), group(5)"
+
+    name: Annotated[str, doc("account")]
+    uid: Annotated[int | None, doc("user number")]
+    gid: Annotated[int | None, doc("primary group")]
+    home: Annotated[str | None, doc("home directory")]
+    shell: Annotated[str | None, doc("login shell, with the default /bin/sh where the field is empty")]
+    login_shell: Annotated[bool, doc("the shell lets a person in: not nologin, false, sync, halt, shutdown")]
+    shell_exists: Annotated[bool | None, doc("the shell is a file of this tree; empty if the tree could not tell")]
+    password: Annotated[
+        str, doc("empty, locked, hash, missing (no shadow entry), invalid, unknown (shadow not readable)")
+    ]
+    scheme: Annotated[str | None, doc("hash scheme")] = None
+    groups: Annotated[list[str], doc("supplementary groups, as JSON array")] = []
+    authorized_keys: Annotated[int, doc("keys in the account's ~/.ssh/authorized_keys")] = 0
+    shadow_path: Annotated[str | None, doc("file that held the password field, if not the passwd file")] = None
+    shadow_line: Annotated[int | None, doc("line there")] = None
+
+
+class Credential(ContentFact, frozen=True, kw_only=True, array_like=True):
+    """A secret or verifier found in a content: its kind, place and fingerprint. Never the secret."""
+
+    source: ClassVar = "RFC 7468, RFC 5958, RFC 4716, PROTOCOL.key (OpenSSH), crypt(5)"
+    index: ClassVar = ("kind", "fingerprint")
+
+    kind: Annotated[str, doc("private-key, password-hash, token, authorized-key")]
+    scheme: Annotated[str, doc("RSA, EC, Ed25519, DSA, ...; a hash scheme; or the issuer format of a token")]
+    fingerprint: Annotated[
+        str | None,
+        doc(
+            "SHA-256: of the public key (SubjectPublicKeyInfo) where the key can be read, else of the exact secret text"
+        ),
+    ] = None
+    bits: Annotated[int | None, doc("key size", unit="bits")] = None
+    encrypted: Annotated[bool | None, doc("the key is protected by a passphrase; empty if it cannot be told")] = None
+    subject: Annotated[str | None, doc("account that a hash belongs to, or comment of a key")] = None
+    evidence: Annotated[str, doc("what the observation rests on: parsed, pem-header, pattern, field")] = "parsed"

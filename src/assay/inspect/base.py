@@ -1,0 +1,123 @@
+"""What every inspector has in common.
+
+A content inspector sees one distinct content and yields facts about it; it runs in a confined worker, once per content.
+A tree inspector sees one root file system through facts already in the record (files, and the content facts of each) and
+yields facts about the tree. Neither sees who made the thing, and neither calls anything good or bad.
+
+An inspector is one module in `assay.inspect` or `assay.identify` that defines `INSPECTOR`; nothing else has to be edited.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from assay.facts import ContentFact, TreeFact
+
+Buffer = bytes | mmap.mmap | memoryview
+"""What a content's bytes come as: any object with len(), slicing and the buffer protocol."""
+
+C = TypeVar("C", bound=ContentFact)
+
+
+@dataclass(frozen=True)
+class Content:
+    """A content as an inspector sees it."""
+
+    data: Buffer
+    """All bytes. Slice it; for a large content it is a memory map, so do not copy the whole."""
+    head: bytes
+    """The first bytes, at least 4096 if there are so many."""
+    kind: str
+    """elf, script, text, data, or the name of the container format."""
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self.data)
+
+    def text(self, limit: int = 16 << 20) -> str:
+        """Return the content as text: UTF-8, other bytes as surrogate escapes turned into '\\xNN'; at most `limit` bytes."""
+        return bytes(self.data[:limit]).decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True)
+class ContentInspector:
+    """Looks at one content."""
+
+    name: str
+    version: int
+    """Raised whenever the facts could change: it invalidates the cache."""
+    families: Sequence[type[ContentFact]]
+    """Families that it looks for; coverage is recorded for each."""
+    inspect: Callable[[Content], Iterable[ContentFact]]
+    """Yields facts. May raise anything: facts yielded before stand, and an `unread` fact names the failure."""
+    wants_path: Callable[[str], bool] | None = None
+    """Wants a content because of a path that it has in a container (from '/')."""
+    wants_head: Callable[[bytes], bool] | None = None
+    """Wants a content because of its first bytes (up to 68 KiB)."""
+    max_size: int | None = None
+    """Contents larger than this are not of the inspected kind and are not looked at."""
+    text_only: bool = False
+    """Wants only contents of kind text or script."""
+
+
+class TreeFile(msgspec.Struct, frozen=True):
+    """A file of a tree."""
+
+    id: int
+    path: str
+    type: str
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    size: int | None
+    link_target: str | None
+    content: int | None
+
+
+class Tree(Protocol):
+    """One root file system, through the record."""
+
+    def lookup(self, path: str) -> TreeFile | None:
+        """Return the file at an absolute path, following symbolic links inside the tree; None if there is none.
+
+        Links are resolved as chroot would: '..' stops at the root, absolute targets start there, loops give None.
+        """
+
+    def get(self, path: str) -> TreeFile | None:
+        """Return the entry at exactly this path, a link itself if it is one."""
+
+    def glob(self, pattern: str) -> list[TreeFile]:
+        """Return files (and links) whose path matches an SQLite GLOB pattern, by path. '*' also matches '/'."""
+
+    def listdir(self, path: str) -> list[TreeFile]:
+        """Return the entries directly in a directory (links to it followed), by name."""
+
+    def facts(self, family: type[C], file: TreeFile) -> list[C]:
+        """Return the content facts of a family on a file (links followed), by place."""
+
+    def all(self, family: type[C]) -> Iterator[tuple[TreeFile, C]]:
+        """Return all content facts of a family on files of this tree, by path and place."""
+
+    def regular(self) -> Iterator[TreeFile]:
+        """Return all regular files (and hard links), by path."""
+
+    def unread(self, path: str) -> bool:
+        """Tell whether the file at this path is there but could not be read or inspected."""
+
+
+@dataclass(frozen=True)
+class TreeInspector:
+    """Looks at one tree."""
+
+    name: str
+    version: int
+    families: Sequence[type[TreeFact]]
+    inspect: Callable[[Tree], Iterable[TreeFact]]
+    after: Sequence[str] = ()
+    """Names of tree inspectors that must have run before (their facts are not visible through `Tree`; order only)."""
