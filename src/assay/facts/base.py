@@ -1,7 +1,7 @@
 """What a fact is: one typed row, declared once as a class.
 
-From the class come the SQLite table (`assay.record.schema`), the wire form between worker and scheduler (msgspec), the
-output of `assay schema` and the reference page. A family is added by writing its class in one of the modules beside this
+From the class come the SQLite table (`assay.record.schema`), the wire form between worker and scheduler (msgspec),
+the output of `assay schema` and the reference page. A family is added by writing its class in one of the modules beside this
 one; nothing else has to be edited.
 
 Three kinds of family, by what a row is about:

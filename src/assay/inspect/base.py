@@ -1,10 +1,10 @@
 """What every inspector has in common.
 
 A content inspector sees one distinct content and yields facts about it; it runs in a confined worker, once per content.
-A tree inspector sees one root file system through facts already in the record (files, and the content facts of each) and
-yields facts about the tree. Neither sees who made the thing, and neither calls anything good or bad.
+A tree inspector sees one root file system through facts already in the record (files, and the content facts of each)
+and yields facts about the tree. Neither sees who made the thing, and neither calls anything good or bad.
 
-An inspector is one module in `assay.inspect` or `assay.identify` that defines `INSPECTOR`; nothing else has to be edited.
+An inspector is one module in `assay.inspect` or `assay.identify` that defines `INSPECTOR`; nothing else is edited.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Content:
         return len(self.data)
 
     def text(self, limit: int = 16 << 20) -> str:
-        """Return the content as text: UTF-8, other bytes as surrogate escapes turned into '\\xNN'; at most `limit` bytes."""
+        r"""Return the content as text: UTF-8, other bytes as backslash escapes; at most `limit` bytes."""
         return bytes(self.data[:limit]).decode("utf-8", "backslashreplace")
 
 

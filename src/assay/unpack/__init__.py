@@ -23,9 +23,8 @@ def formats() -> dict[str, Format]:
     for module in pkgutil.iter_modules(__path__):
         loaded = importlib.import_module(f"{__name__}.{module.name}")
         for value in vars(loaded).values():
-            if isinstance(value, Format):
-                if found.setdefault(value.name, value) is not value:
-                    raise ValueError(f"format {value.name} is defined twice")
+            if isinstance(value, Format) and found.setdefault(value.name, value) is not value:
+                raise ValueError(f"format {value.name} is defined twice")
     return dict(sorted(found.items(), key=lambda item: (-item[1].priority, item[0])))
 
 

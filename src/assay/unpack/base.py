@@ -1,9 +1,9 @@
 """What every format reader has in common: bytes in, entries out.
 
 A format is one module in this package that defines `FORMAT`, a `Format`. Its `open` function claims a source by
-validating the structure (not only the magic) and returns a `Reader`. A reader lists entries without reading their bytes,
-opens each one by its locator, in any order and in another process than the one that listed it, and says which bytes of
-the source it explains.
+validating the structure (not only the magic) and returns a `Reader`. A reader lists entries without reading their
+bytes, opens each one by its locator, in any order and in another process than the one that listed it, and says which
+bytes of the source it explains.
 
 Readers run in a confined worker. They read in place, lazily; they never write, never follow a name, and never change
 what the container states. On bad structure they raise `Malformed`; whatever else they raise is caught by the caller and
@@ -181,9 +181,11 @@ class Window(Source):
 
     def __init__(self, base: Source, offset: int, length: int) -> None:
         if isinstance(base, Window):
-            offset, base, length = base.start + offset, base.base, min(length, base.size - offset)
-        self.base = base
-        self.start = offset
+            length = min(length, base.size - offset)
+            offset += base.start
+            base = base.base
+        self.base: Source = base
+        self.start: int = offset
         self.size = max(0, min(length, base.size - offset)) if offset >= 0 else 0
 
     def pread(self, offset: int, length: int) -> bytes:
