@@ -32,6 +32,7 @@ class Artefact(RecordFact, frozen=True, kw_only=True, array_like=True):
     sha256: Annotated[str | None, doc("SHA-256 of the bytes; empty for a directory")]
     size: Annotated[int | None, doc("length; empty for a directory", unit="bytes")]
     format: Annotated[str | None, doc("format that claimed it; empty if none did")] = None
+    content: Annotated[int | None, doc("its bytes, on which content facts stand; empty for a directory")] = None
 
 
 class Content(RecordFact, frozen=True, kw_only=True, array_like=True):

@@ -64,6 +64,8 @@ class ContentInspector:
     """Contents larger than this are not of the inspected kind and are not looked at."""
     text_only: bool = False
     """Wants only contents of kind text or script."""
+    containers: bool = False
+    """Also wants contents that a container format claims (a package file with its own header, say)."""
 
 
 class TreeFile(msgspec.Struct, frozen=True):
