@@ -73,7 +73,7 @@ class File(RecordFact, frozen=True, kw_only=True, array_like=True):
     """One entry of a container, as the container states it. Nothing is rewritten, followed or made safe."""
 
     source: ClassVar = "POSIX.1-2017 sys/stat.h for mode; OverlayFS and OCI image-spec for whiteouts"
-    index: ClassVar = ("container,path", "content", "path")
+    index: ClassVar = ("container,path", "content")
 
     container: Annotated[int, doc("container that declares it")]
     seq: Annotated[int, doc("position in the container's listing, from 0")]

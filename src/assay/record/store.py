@@ -1,0 +1,243 @@
+"""A record: one SQLite file with all facts on one release.
+
+One process writes; any number read. Rows are numbered by the writer, so that facts can refer to each other before they
+reach the disk, and are flushed in batches inside one transaction each: a killed run leaves a consistent prefix.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from assay.facts import Fact, columns, families
+
+from .schema import APPLICATION_ID, VERSION, ddl, implied, sql_type
+
+FLUSH_ROWS = 5_000
+
+
+class RecordError(Exception):
+    """A record that cannot be opened, written or read; the message says which and what to do."""
+
+
+@cache
+def _insert(family: type[Fact]) -> tuple[str, Callable[[Fact], tuple[Any, ...]]]:
+    """Return the INSERT statement of a family and the function that turns a fact into its declared columns."""
+    declared = columns(family)
+    width = 1 + len(implied(family)) + len(declared)
+    as_json = [i for i, (_, kind, _, _) in enumerate(declared) if _is_json(kind)]
+    encode = msgspec.json.encode
+
+    def row(fact: Fact) -> tuple[Any, ...]:
+        values = list(msgspec.structs.astuple(fact))
+        for i in as_json:
+            values[i] = encode(values[i]).decode()
+        return tuple(values)
+
+    return (
+        f'INSERT INTO "{family.table()}" VALUES ({",".join("?" * width)})',  # noqa: S608
+        row if as_json else msgspec.structs.astuple,
+    )
+
+
+def _is_json(kind: object) -> bool:
+    return "list[" in str(kind) or "dict[" in str(kind)
+
+
+class Record:
+    """An open record.
+
+    Args:
+        path: the file.
+        write: open for adding; creates the file if it does not exist. Without it, the file is opened read-only.
+
+    Raises:
+        RecordError: not a record, made by a newer version, being written by another process, or not readable.
+    """
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        self.path = path
+        self.write = write
+        self._lock: int | None = None
+        self._rows: dict[type[Fact], list[tuple[Any, ...]]] = {}
+        self._next: dict[type[Fact], int] = {}
+        self._updates: dict[tuple[type[Fact], tuple[str, ...]], list[tuple[Any, ...]]] = {}
+        self._pending = 0
+        new = write and not path.exists()
+        if not write and not path.is_file():
+            raise RecordError(f"{path}: no such record")
+        try:
+            if write:
+                self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mode = "rw" if write else "ro"
+            self.db = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+            self.db.execute("PRAGMA trusted_schema = OFF")
+            if new or (write and path.stat().st_size == 0):
+                self._create()
+            else:
+                self._check()
+            if write:
+                self.db.execute("PRAGMA journal_mode = WAL")
+                self.db.execute("PRAGMA synchronous = NORMAL")
+        except BlockingIOError as error:
+            raise RecordError(f"{path}: another process is writing this record; wait for it to end") from error
+        except (sqlite3.Error, OSError) as error:
+            raise RecordError(f"{path}: cannot be opened as a record: {error}") from error
+
+    def _create(self) -> None:
+        self.db.execute("PRAGMA page_size = 8192")
+        self.db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        self.db.execute("BEGIN")
+        for statement in ddl()[0]:
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA user_version = {VERSION}")
+        self.db.execute("COMMIT")
+
+    def _check(self) -> None:
+        application = self.db.execute("PRAGMA application_id").fetchone()[0]
+        version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        if application != APPLICATION_ID:
+            raise RecordError(f"{self.path}: is not an Assay record")
+        if version != VERSION:
+            raise RecordError(f"{self.path}: was written with record version {version}, this Assay reads {VERSION}")
+
+    # -- adding --------------------------------------------------------------------------------------------------------
+
+    def add(self, fact: Fact, *implied_values: int | None) -> int:
+        """Add a fact and return its id.
+
+        Args:
+            fact: the fact.
+            implied_values: for a content fact (content, collector); for a tree fact (tree, file, collector).
+        """
+        family = type(fact)
+        number = self._next.get(family)
+        if number is None:
+            self._rows[family] = []
+            number = 1 + (self.db.execute(f'SELECT max(id) FROM "{family.table()}"').fetchone()[0] or 0)  # noqa: S608
+        self._next[family] = number + 1
+        self._rows[family].append((number, *implied_values, *_insert(family)[1](fact)))
+        self._pending += 1
+        return number
+
+    @property
+    def pending(self) -> int:
+        """Rows added but not yet on disk."""
+        return self._pending
+
+    def update(self, family: type[Fact], number: int, **values: object) -> None:
+        """Complete a row of the run in progress (a content found, a container finished).
+
+        Only for columns that were empty: what has been observed is never rewritten.
+        """
+        encoded = (msgspec.json.encode(v).decode() if isinstance(v, dict | list) else v for v in values.values())
+        self._updates.setdefault((family, tuple(values)), []).append((*encoded, number))
+        self._pending += 1
+
+    def begin(self) -> None:
+        """Begin a transaction unless one is open."""
+        if not self.db.in_transaction:
+            self.db.execute("BEGIN IMMEDIATE")
+
+    def flush(self) -> None:
+        """Hand pending rows to SQLite, inside the open transaction."""
+        if not self._pending:
+            return
+        self.begin()
+        for family, rows in self._rows.items():
+            if rows:
+                self.db.executemany(_insert(family)[0], rows)
+                rows.clear()
+        for (family, names), changes in self._updates.items():
+            assigned = ", ".join(f'"{name}" = ?' for name in names)
+            self.db.executemany(f'UPDATE "{family.table()}" SET {assigned} WHERE id = ?', changes)  # noqa: S608
+        self._updates.clear()
+        self._pending = 0
+
+    def commit(self) -> None:
+        """Put everything added so far on disk."""
+        self.flush()
+        if self.db.in_transaction:
+            self.db.execute("COMMIT")
+
+    def index(self) -> None:
+        """Make the indices that readers rely on. Called when filling is done: filling without them is much faster."""
+        self.commit()
+        for statement in ddl()[1]:
+            self.db.execute(statement.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS", 1))
+
+    def rollback(self) -> None:
+        """Forget what has been added since the last commit."""
+        for rows in self._rows.values():
+            rows.clear()
+        self._next.clear()
+        self._rows.clear()
+        self._updates.clear()
+        self._pending = 0
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Commit and close; a written record becomes one file again, without its write-ahead log."""
+        if self.write:
+            self.commit()
+            self.db.execute("PRAGMA optimize")
+            self.db.execute("PRAGMA journal_mode = DELETE")
+        self.db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and self.write:
+            self.rollback()
+        self.close()
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def facts(self, family: type[Fact], where: str = "1", parameters: Iterable[object] = ()) -> Iterator[Any]:
+        """Yield facts of a family as typed objects, in the order of their ids.
+
+        Args:
+            family: the family's class.
+            where: an SQL condition on the table's columns.
+            parameters: values for its placeholders.
+        """
+        declared = columns(family)
+        listed = ", ".join(f'"{name}"' for name, _, _, _ in declared)
+        sql = f'SELECT {listed} FROM "{family.table()}" WHERE {where} ORDER BY id'  # noqa: S608
+        fix = [
+            (i, _is_json(kind), "bool" in str(kind))
+            for i, (_, kind, _, _) in enumerate(declared)
+            if _is_json(kind) or "bool" in str(kind)
+        ]
+        names = [name for name, _, _, _ in declared]
+        for values in self.db.execute(sql, tuple(parameters)):
+            row = list(values)
+            for i, is_json, is_bool in fix:
+                if row[i] is not None:
+                    row[i] = msgspec.json.decode(row[i]) if is_json else bool(row[i]) if is_bool else row[i]
+            yield family(**dict(zip(names, row, strict=True)))
+
+
+def family_of(name: str) -> type[Fact]:
+    """Return a family's class by its table name.
+
+    Raises:
+        KeyError: there is no such family.
+    """
+    return families()[name]
+
+
+__all__ = ["FLUSH_ROWS", "Record", "RecordError", "family_of", "sql_type"]
