@@ -28,23 +28,35 @@ class RecordError(Exception):
 
 
 @cache
-def _insert(family: type[Fact]) -> tuple[str, Callable[[Fact], tuple[Any, ...]]]:
-    """Return the INSERT statement of a family and the function that turns a fact into its declared columns."""
+def _to_row(family: type[Fact]) -> Callable[[Fact], tuple[Any, ...]]:
+    """Return the function that turns a fact into its declared columns, as SQLite takes them."""
     declared = columns(family)
-    width = 1 + len(implied(family)) + len(declared)
     as_json = [i for i, (_, kind, _, _) in enumerate(declared) if _is_json(kind)]
+    as_int = [i for i, (_, kind, _, _) in enumerate(declared) if "bool" in str(kind)]
     encode = msgspec.json.encode
 
     def row(fact: Fact) -> tuple[Any, ...]:
         values = list(msgspec.structs.astuple(fact))
         for i in as_json:
             values[i] = encode(values[i]).decode()
+        for i in as_int:
+            if values[i] is not None:
+                values[i] = int(values[i])
         return tuple(values)
 
-    return (
-        f'INSERT INTO "{family.table()}" VALUES ({",".join("?" * width)})',  # noqa: S608
-        row if as_json else msgspec.structs.astuple,
-    )
+    return row if as_json or as_int else msgspec.structs.astuple
+
+
+@cache
+def _insert(family: type[Fact], present: tuple[bool, ...]) -> str:
+    """Return the INSERT statement for rows whose columns are present (not NULL) as given.
+
+    The sqlite3 module is slow to bind None (it looks for an adapter each time): rows are grouped by which columns they
+    have, and the others are left out of the statement. Five times faster on rows of `file`.
+    """
+    names = ["id", *implied(family), *(name for name, _, _, _ in columns(family))]
+    used = [f'"{name}"' for name, there in zip(names, present, strict=True) if there]
+    return f'INSERT INTO "{family.table()}" ({", ".join(used)}) VALUES ({",".join("?" * len(used))})'  # noqa: S608
 
 
 def _is_json(kind: object) -> bool:
@@ -66,7 +78,7 @@ class Record:
         self.path = path
         self.write = write
         self._lock: int | None = None
-        self._rows: dict[type[Fact], list[tuple[Any, ...]]] = {}
+        self._rows: dict[tuple[type[Fact], tuple[bool, ...]], list[list[Any]]] = {}
         self._next: dict[type[Fact], int] = {}
         self._updates: dict[tuple[type[Fact], tuple[str, ...]], list[tuple[Any, ...]]] = {}
         self._pending = 0
@@ -121,10 +133,11 @@ class Record:
         family = type(fact)
         number = self._next.get(family)
         if number is None:
-            self._rows[family] = []
             number = 1 + (self.db.execute(f'SELECT max(id) FROM "{family.table()}"').fetchone()[0] or 0)  # noqa: S608
         self._next[family] = number + 1
-        self._rows[family].append((number, *implied_values, *_insert(family)[1](fact)))
+        values = (number, *implied_values, *_to_row(family)(fact))
+        present = tuple([value is not None for value in values])
+        self._rows.setdefault((family, present), []).append([value for value in values if value is not None])
         self._pending += 1
         return number
 
@@ -152,10 +165,9 @@ class Record:
         if not self._pending:
             return
         self.begin()
-        for family, rows in self._rows.items():
-            if rows:
-                self.db.executemany(_insert(family)[0], rows)
-                rows.clear()
+        for (family, present), rows in self._rows.items():
+            self.db.executemany(_insert(family, present), rows)
+        self._rows.clear()
         for (family, names), changes in self._updates.items():
             assigned = ", ".join(f'"{name}" = ?' for name in names)
             self.db.executemany(f'UPDATE "{family.table()}" SET {assigned} WHERE id = ?', changes)  # noqa: S608
@@ -176,8 +188,6 @@ class Record:
 
     def rollback(self) -> None:
         """Forget what has been added since the last commit."""
-        for rows in self._rows.values():
-            rows.clear()
         self._next.clear()
         self._rows.clear()
         self._updates.clear()
