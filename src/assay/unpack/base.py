@@ -254,6 +254,12 @@ class Reader(ABC):
     """Entries that the container's own header declares; None if the format has no such count."""
     detail: dict[str, str | int | bool | None]
     """Header fields worth keeping as evidence: version, compression, label, times."""
+    consumed: int | None = None
+    """For stream formats: bytes from the start of the source that decoding used, known once an `open` is exhausted.
+
+    Padding after the stream does not count. `claims` called after that covers what was used, and the padding; called
+    before, it covers no more than the header, since only decoding finds where a stream ends.
+    """
 
     @abstractmethod
     def entries(self) -> Iterator[Entry | Problem]:
