@@ -1,0 +1,28 @@
+"""Keep secrets of command lines and assignments out of the facts."""
+
+from __future__ import annotations
+
+import re
+
+WITHHELD = "[withheld]"
+
+_NAME = r"(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|credentials?|(?<![^\W_])(?:pass|pw|psk))"
+_VALUE = r"""("[^"]*"|'[^']*'|[^\s"',;]+)"""
+
+# Repetition is bounded and anchored at a word's start, so that time stays linear on any input.
+_SECRETS = (
+    re.compile(rf"((?<!\S)--?[\w-]{{0,64}}?{_NAME}[\s=]+){_VALUE}", re.IGNORECASE),
+    re.compile(rf"((?<![\w.-])[\w.-]{{0,64}}?{_NAME}\s{{0,4}}[=:]\s{{0,4}}){_VALUE}", re.IGNORECASE),
+    re.compile(r"(://[^\s/:@]{0,256}:)([^\s/@]{1,256})(?=@)"),
+)
+
+
+def withhold(text: str) -> str:
+    """Return the text with what stands as a secret's value replaced by a mark.
+
+    A value stands as a secret after an option or variable named as one (--password x, API_TOKEN=x) and between user
+    and host of an address (scheme://user:x@host).
+    """
+    for pattern in _SECRETS:
+        text = pattern.sub(rf"\1{WITHHELD}", text)
+    return text

@@ -1,0 +1,285 @@
+"""The OpenSSH server's configuration: lines of its files, and the settings that they come to.
+
+Source: sshd_config(5) of OpenSSH 7.0 to 10.0, and sshd's own reading of the file (first value wins, Include in place,
+Match blocks to the next Match or the end of their file).
+
+Not seen: options on sshd's command line (-o), and values in files that the tree does not hold.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from assay.facts.package import Package
+from assay.facts.service import Directive, Setting
+
+from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .sshd_defaults import FIRST, LAST, Version, defaults
+
+DIALECT = "sshd_config"
+
+MAIN = ("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config")
+"""Compiled-in place of the main file; the second where a distribution keeps its defaults under /usr."""
+
+DEPTH = 16
+"""Include levels that sshd itself allows (servconf.c)."""
+
+FILES = 1000
+"""Files read for one configuration: includes of includes may not multiply without end."""
+
+ALIASES = {
+    "challengeresponseauthentication": "kbdinteractiveauthentication",
+    "skeyauthentication": "kbdinteractiveauthentication",
+    "dsaauthentication": "pubkeyauthentication",
+    "hostdsakey": "hostkey",
+    "hostbasedacceptedkeytypes": "hostbasedacceptedalgorithms",
+    "keepalive": "tcpkeepalive",
+    "pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
+}
+
+REPEATED = frozenset(
+    {
+        "acceptenv",
+        "allowgroups",
+        "allowusers",
+        "denygroups",
+        "denyusers",
+        "hostcertificate",
+        "hostkey",
+        "listenaddress",
+        "persourcepenalties",
+        "port",
+        "setenv",
+        "subsystem",
+    }
+)
+"""Keywords whose every line counts."""
+
+NAMED = frozenset({"setenv", "subsystem"})
+"""Repeated keywords where the first line of each name counts."""
+
+VALUES = {"true": "yes", "false": "no", "without-password": "prohibit-password"}
+"""Words that sshd takes for another."""
+
+_LINE = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+|$)(.*)")
+_COMMENT = re.compile(r"""((?:[^\s"#]\S*|"[^"]*"\S*|\s)*)""")
+_VERSION = re.compile(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})")
+
+
+def wants_path(path: str) -> bool:
+    """Tell whether a file is, or is usually included by, a server configuration."""
+    return (
+        path.endswith("/sshd_config")
+        or "/sshd_config.d/" in path
+        or (path.endswith(".conf") and path.startswith("/etc/ssh/"))
+    )
+
+
+def inspect(content: Content) -> Iterator[Directive]:
+    """Yield one directive a line, a Match line included; what follows a Match has it as section."""
+    section = None
+    for number, line in enumerate(content.text().split("\n"), 1):
+        if found := _LINE.match(line):
+            key = found[1].lower()
+            comment = _COMMENT.match(found[2])
+            value = (comment[1] if comment else "").strip()
+            if value[:1] == '"' == value[-1:] and value.count('"') == 2:
+                value = value[1:-1]
+            if key == "match":
+                section = f"Match {' '.join(value.split())}"
+                yield Directive(dialect=DIALECT, key=key, value=value, line=number)
+            else:
+                yield Directive(dialect=DIALECT, section=section, key=key, value=value, line=number)
+
+
+class Reading:
+    """One configuration as sshd reads it: the main file with everything it includes."""
+
+    def __init__(self, tree: Tree, main: TreeFile) -> None:
+        self.tree = tree
+        self.files = 0
+        self.certain = True
+        """No file was met so far that is there but could not be read."""
+        self.settings: dict[tuple[str, str, str], Setting] = {}
+        """By scope, key and, for a repeated keyword, value; in order of first appearance."""
+        self.overridden: dict[tuple[str, str, str], list[str]] = {}
+        self._read(main, "", 0)
+
+    def _read(self, file: TreeFile, outer: str, depth: int) -> None:
+        self.files += 1
+        if depth > DEPTH or self.files > FILES:
+            self.certain = False
+            return
+        target = self.tree.lookup(file.path)
+        if target is None or self.tree.unread(target.path):
+            self.certain = False
+            return
+        for line in self.tree.facts(Directive, file):
+            if line.dialect != DIALECT or line.key == "match":
+                continue
+            scope = " and ".join(part for part in (outer, line.section) if part)
+            if line.key == "include":
+                for pattern in line.value.replace('"', " ").split():
+                    for included in self._matches(posixpath.join("/etc/ssh", pattern)):
+                        self._read(included, scope, depth + 1)
+            else:
+                self._set(file, line, scope)
+
+    def _matches(self, pattern: str) -> list[TreeFile]:
+        """Return the files that glob(7) finds for an absolute pattern, by path."""
+        found = [path] if (path := self.tree.lookup("/")) else []
+        *directories, name = [part for part in pattern.split("/") if part not in ("", ".")] or [""]
+        for part in directories:
+            if not any(char in part for char in "*?["):
+                found = [next_ for file in found if (next_ := self.tree.lookup(posixpath.join(file.path, part)))]
+            else:
+                found = [
+                    real
+                    for file in found
+                    for entry in self.tree.listdir(file.path)
+                    if _glob(posixpath.basename(entry.path), part)
+                    and (real := self.tree.lookup(entry.path)) is not None
+                    and real.type == "directory"
+                ]
+            found = found[:FILES]
+        return sorted(
+            (
+                entry
+                for directory in found
+                for entry in self.tree.listdir(directory.path)
+                if _glob(posixpath.basename(entry.path), name)
+            ),
+            key=lambda entry: entry.path,
+        )
+
+    def _set(self, file: TreeFile, line: Directive, scope: str) -> None:
+        key = ALIASES.get(line.key, line.key)
+        value = VALUES.get(line.value.lower(), line.value)
+        value = value.lower() if value.lower() in ("yes", "no") else value
+        which = ""
+        if key in REPEATED:
+            which = value.split(None, 1)[0].partition("=")[0] if key in NAMED and value else value
+        place = scope, key, which
+        if place in self.settings:
+            self.overridden.setdefault(place, []).append(f"{file.path}:{line.line}")
+        elif self.certain or key in REPEATED:
+            self.settings[place] = Setting(
+                subsystem="sshd", key=key, value=value, origin="file", scope=scope, path=file.path, line=line.line
+            )
+
+
+def _glob(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) and name.startswith(".") <= pattern.startswith(".")
+
+
+def _version(tree: Tree) -> Version | None:
+    """Return the server's version as a package database states it; None if none or several do."""
+    found: set[Version] = set()
+    for _, package in tree.all(Package):
+        if package.name in ("openssh-server", "openssh") and package.status == "installed":
+            match = _VERSION.match(package.version)
+            if match:
+                found.add((int(match[1]), int(match[2])))
+    return found.pop() if len(found) == 1 else None
+
+
+def _defaults(tree: Tree, reading: Reading | None, scope: str) -> Iterator[Setting]:
+    version = _version(tree)
+    if version is None:
+        basis = f"sshd_config(5); version unknown, the same in OpenSSH {_text(FIRST)} to {_text(LAST)}"
+    else:
+        basis = f"sshd_config(5) of OpenSSH {_text(version)} as published; version from the package database"
+    if reading is None:
+        basis += "; no sshd_config in this tree"
+    stated = (
+        {key: setting.value for (of, key, _), setting in reading.settings.items() if of == scope} if reading else {}
+    )
+    for default in defaults(version):
+        if default.key not in stated:
+            yield Setting(
+                subsystem="sshd", key=default.key, value=default.value, origin="default", scope=scope, basis=basis
+            )
+    if "listenaddress" not in stated:
+        family = stated.get("addressfamily", "any").lower()
+        for address, of in (("0.0.0.0", "inet"), ("::", "inet6")):  # noqa: S104 - what sshd does, not what we do
+            if family in ("any", of):
+                yield Setting(
+                    subsystem="sshd", key="listenaddress", value=address, origin="default", scope=scope, basis=basis
+                )
+
+
+def _text(version: Version) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _is_sample(path: str) -> bool:
+    return path.startswith(("/usr/share/", "/usr/lib/", "/var/lib/"))
+
+
+def settings(tree: Tree) -> Iterable[Setting]:
+    """Yield the effective settings of every sshd configuration of a tree.
+
+    The main file's settings hold always (scope empty) or under their Match line. Another sshd_config holds only for a
+    server started with it, and has the scope `sshd -f PATH`. Keywords that no file sets get their built-in default,
+    unless a file that could set them was not readable.
+    """
+    main = next((file for path in MAIN if (file := tree.lookup(path)) is not None), None)
+    others = [
+        file
+        for file in tree.glob("*/sshd_config")
+        if file.type != "directory" and file.path not in MAIN and not _is_sample(file.path)
+    ]
+    if main is not None:
+        others = [file for file in others if (real := tree.lookup(file.path)) is not None and real.id != main.id]
+    elif not others:
+        if any(file.type in ("regular", "hardlink", "symlink") for file in tree.glob("*/sbin/sshd")):
+            yield from _defaults(tree, None, "")
+        return
+    for file in [main, *others]:
+        if file is None:
+            continue
+        reading = Reading(tree, file)
+        outer = "" if file is main else f"sshd -f {file.path}"
+        for place, setting in reading.settings.items():
+            scope = " and ".join(part for part in (outer, setting.scope) if part)
+            over = reading.overridden.get(place)
+            yield Setting(
+                subsystem="sshd",
+                key=setting.key,
+                value=setting.value,
+                origin="file",
+                scope=scope,
+                basis=f"overrides {', '.join(over[:100])}" if over else None,
+                path=setting.path,
+                line=setting.line,
+            )
+        if reading.certain:
+            for setting in _defaults(tree, reading, ""):
+                yield (
+                    setting
+                    if not outer
+                    else Setting(
+                        subsystem="sshd",
+                        key=setting.key,
+                        value=setting.value,
+                        origin="default",
+                        scope=outer,
+                        basis=setting.basis,
+                    )
+                )
+
+
+INSPECTOR = ContentInspector(
+    name="sshd-config",
+    version=1,
+    families=(Directive,),
+    inspect=inspect,
+    wants_path=wants_path,
+    max_size=1 << 20,
+    text_only=True,
+)
+
+SETTINGS = TreeInspector(name="sshd-settings", version=1, families=(Setting,), inspect=settings)
