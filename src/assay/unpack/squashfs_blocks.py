@@ -1,0 +1,257 @@
+"""The stored blocks of squashfs: its six compressors, and metadata blocks.
+
+Each compressor is one function that takes the stored bytes and the most bytes that may come out, and never allocates
+much more than that whatever the stored bytes claim. What does not decode raises `Malformed`.
+"""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import lz4.block
+import zstandard
+from isal import igzip_lib
+from lzallright import LZOCompressor, LZOError
+
+from .base import Malformed, Source, Truncated, UnpackError
+
+Decode = Callable[[bytes | memoryview, int], bytes]
+
+ISAL_ERROR = cast("type[Exception]", igzip_lib.error)  # its stubs say it is an instance
+METADATA = 8192
+"""Bytes in a decoded metadata block."""
+XZ_MEMORY = 96 << 20
+"""Most memory for one xz decoder, in bytes: what a 64 MiB dictionary needs; squashfs dictionaries are block-sized."""
+
+
+def _gzip(data: bytes | memoryview, limit: int) -> bytes:
+    try:
+        decoder = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
+        out: bytes = decoder.decompress(data, limit + 1)
+        if decoder.eof:
+            return out
+    except ISAL_ERROR:
+        pass
+    # ISA-L is stricter than zlib about some headers; zlib has the last word.
+    other = zlib.decompressobj()
+    out = other.decompress(data, limit + 1)
+    if not other.eof and len(out) <= limit:
+        raise Malformed("the zlib stream ends early")
+    return out
+
+
+def _xz(data: bytes | memoryview, limit: int) -> bytes:
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
+    out = decoder.decompress(data, limit + 1)
+    if not decoder.eof and len(out) <= limit:
+        raise Malformed("the xz stream ends early")
+    return out
+
+
+def _lzma(data: bytes | memoryview, limit: int) -> bytes:
+    try:
+        return lzma.LZMADecompressor(lzma.FORMAT_ALONE, XZ_MEMORY).decompress(data, limit + 1)
+    except lzma.LZMAError:
+        # Some decoders refuse an end marker where the header has a length; then the marker alone has to do.
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, XZ_MEMORY)
+        return decoder.decompress(bytes(data[:5]) + b"\xff" * 8 + bytes(data[13:]), limit + 1)
+
+
+def _lzo(data: bytes | memoryview, limit: int) -> bytes:
+    # LZO1X expands at most 255 times and a stored block is never longer than `limit`, so the output is bounded.
+    return LZOCompressor.decompress(data, limit)
+
+
+def _lz4(data: bytes | memoryview, limit: int) -> bytes:
+    out: bytes = lz4.block.decompress(data, uncompressed_size=limit)
+    return out
+
+
+def _zstd(data: bytes | memoryview, limit: int) -> bytes:
+    # The library allocates what the frame header declares.
+    if zstandard.frame_content_size(data) > limit:
+        raise Malformed("a zstd frame declares more than a block")
+    return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(data, max_output_size=limit)
+
+
+@dataclass(frozen=True)
+class Compressor:
+    """One of the format's compressors."""
+
+    name: str
+    decode: Decode
+    options: Callable[[bytes], dict[str, str | int]]
+    """Decode the compressor options block (may be of the wrong length)."""
+
+
+def _fields(layout: str, *names: str) -> Callable[[bytes], dict[str, str | int]]:
+    def decode(data: bytes) -> dict[str, str | int]:
+        form = struct.Struct(layout)
+        return dict(zip(names, form.unpack(data[: form.size]), strict=True)) if len(data) >= form.size else {}
+
+    return decode
+
+
+BCJ = ("x86", "powerpc", "ia64", "arm", "armthumb", "sparc", "arm64", "riscv")
+
+
+def _xz_options(data: bytes) -> dict[str, str | int]:
+    if len(data) < 8:
+        return {}
+    dictionary, bits = struct.unpack_from("<II", data)
+    names = [name for bit, name in enumerate(BCJ) if bits >> bit & 1]
+    return {"dictionary_size": dictionary, "filters": " ".join(names)}
+
+
+LZO_ALGORITHMS = ("lzo1x_1", "lzo1x_1_11", "lzo1x_1_12", "lzo1x_1_15", "lzo1x_999")
+
+
+def _lzo_options(data: bytes) -> dict[str, str | int]:
+    options = _fields("<II", "algorithm", "level")(data)
+    number = options.get("algorithm")
+    if isinstance(number, int) and number < len(LZO_ALGORITHMS):
+        options["algorithm"] = LZO_ALGORITHMS[number]
+    return options
+
+
+COMPRESSORS = {
+    1: Compressor("gzip", _gzip, _fields("<IHH", "level", "window", "strategies")),
+    2: Compressor("lzma", _lzma, _fields("<")),
+    3: Compressor("lzo", _lzo, _lzo_options),
+    4: Compressor("xz", _xz, _xz_options),
+    5: Compressor("lz4", _lz4, _fields("<II", "lz4_version", "flags")),
+    6: Compressor("zstd", _zstd, _fields("<I", "level")),
+}
+"""Compressors by the superblock's id."""
+
+_ERRORS = (zlib.error, lzma.LZMAError, LZOError, lz4.block.LZ4BlockError, zstandard.ZstdError, EOFError, ValueError)
+
+
+def decode(compressor: Compressor, data: bytes | memoryview, limit: int) -> bytes:
+    """Return a stored block's bytes.
+
+    Args:
+        compressor: how it is stored.
+        data: the stored bytes.
+        limit: most bytes that may come out; also the longest a stored block may be.
+
+    Raises:
+        Malformed: it does not decode, or into more than `limit`.
+    """
+    if len(data) > limit:
+        raise Malformed(f"a stored block of {len(data)} bytes, at most {limit} are allowed")
+    try:
+        out = compressor.decode(data, limit)
+    except _ERRORS as error:
+        raise Malformed(f"{compressor.name}: {error}") from None
+    if len(out) > limit:
+        raise Malformed(f"a block decodes into more than {limit} bytes")
+    return out
+
+
+class Metadata:
+    """Metadata blocks of one table, decoded when they are asked for.
+
+    Args:
+        source: the image.
+        base: what positions count from.
+        compressor: how blocks are stored.
+        room: decoded bytes that may be kept.
+    """
+
+    def __init__(self, source: Source, base: int, compressor: Compressor, room: int) -> None:
+        self.source = source
+        self.base = base
+        self.compressor = compressor
+        self.room = max(2, room // METADATA)
+        self.cache: dict[int, tuple[bytes, int]] = {}
+        self.failed: dict[int, tuple[type[UnpackError], str]] = {}
+        self.extents: dict[int, int] = {}
+        """Stored length of each block that decoded, by absolute offset."""
+
+    def block(self, start: int) -> tuple[bytes, int]:
+        """Return the decoded block at a position and the position of the next one.
+
+        Raises:
+            Malformed: it does not decode, or is empty.
+            Truncated: it lies beyond the source.
+        """
+        found = self.cache.get(start)
+        if found is not None:
+            return found
+        if start in self.failed:
+            kind, text = self.failed[start]
+            raise kind(text)
+        try:
+            found = self._read(start)
+        except UnpackError as error:
+            if len(self.failed) < self.room:
+                self.failed[start] = type(error), str(error)
+            raise
+        if len(self.cache) >= self.room:
+            del self.cache[next(iter(self.cache))]
+        self.cache[start] = found
+        return found
+
+    def _read(self, start: int) -> tuple[bytes, int]:
+        offset = self.base + start
+        stored = self.source.pread(offset, METADATA + 2)
+        if len(stored) < 2:
+            raise Truncated(f"metadata block at offset {offset}, the source has {self.source.size}")
+        (word,) = struct.unpack_from("<H", stored)
+        length = word & 0x7FFF
+        if not 0 < length <= METADATA:
+            raise Malformed(f"metadata block at offset {offset} of {length} bytes")
+        data: bytes | memoryview = memoryview(stored)[2 : 2 + length]
+        if len(data) < length:
+            raise Truncated(f"metadata block at offset {offset} of {length} bytes, the source has {self.source.size}")
+        try:
+            data = bytes(data) if word & 0x8000 else decode(self.compressor, data, METADATA)
+        except Malformed as error:
+            raise Malformed(f"metadata block at offset {offset}: {error}") from None
+        if not data:
+            raise Malformed(f"metadata block at offset {offset} is empty")
+        self.extents[offset] = 2 + length
+        return data, start + 2 + length
+
+    def pieces(self, start: int, offset: int, length: int) -> Iterator[bytes]:
+        """Yield `length` bytes from an offset counted from the block at `start`, block by block.
+
+        Raises:
+            UnpackError: a block on the way cannot be read.
+        """
+        while length > 0:
+            data, start = self.block(start)
+            if offset >= len(data):
+                offset -= len(data)
+                continue
+            piece = data[offset : offset + length]
+            offset = 0
+            length -= len(piece)
+            yield piece
+
+    def seek(self, start: int, offset: int) -> tuple[int, int]:
+        """Return the same place counted from the block that it lies in."""
+        while True:
+            data, following = self.block(start)
+            if offset < len(data):
+                return start, offset
+            start, offset = following, offset - len(data)
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Return (begin, end) of every block that decoded, as stored."""
+        return [(offset, offset + length) for offset, length in self.extents.items()]
+
+    def read(self, start: int, offset: int, length: int) -> bytes:
+        """Return `length` bytes, as `pieces`; the caller bounds `length`."""
+        found = self.cache.get(start)
+        if found is not None:
+            piece = found[0][offset : offset + length]
+            if len(piece) == length:
+                return piece
+        return b"".join(self.pieces(start, offset, length))
