@@ -1,0 +1,91 @@
+# Everything that is done with a checkout. The first two targets are all that most people need:
+#
+#   make examine                 examine the demo release (public Debian packages) and write a record and a report
+#   make examine RELEASE=path    the same for a release of your own
+#   make test                    linters, types, import rules, tests
+#
+# Needs a Debian-like system with make and Python 3.11 or later with venv. No root, no service, no container.
+
+PYTHON ?= python3
+RELEASE ?=
+RECORDS ?= records
+
+.DEFAULT_GOAL := examine
+.PHONY: examine test lint bench tools requirements clean
+.SUFFIXES:
+
+# ---- installing: pinned and hashed, into .venv, nothing outside it
+
+.venv/runtime: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assay needs Python 3.11 or later: make PYTHON=python3.x")'
+	@echo "installing into .venv"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/runtime
+	@echo "installing what the tests need into .venv"
+	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+build/peers/ready: requirements-bench.txt
+	@echo "installing the programs to compare with into build/peers"
+	@$(PYTHON) -m venv build/peers
+	@build/peers/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@touch $@
+
+# ---- using
+
+examine: .venv/runtime
+	@mkdir -p $(RECORDS)
+	@set -e; release='$(RELEASE)'; \
+	test -n "$$release" || release=$$(.venv/bin/python tools/demo_release.py); \
+	name=$$(basename "$$release"); record='$(RECORDS)'/"$${name%.*}".assay; report="$${record%.assay}.html"; \
+	rm -f "$$record"; \
+	.venv/bin/assay examine "$$release" -o "$$record"; \
+	.venv/bin/assay report "$$record" --format html -o "$$report"; \
+	printf 'record  %s\nreport  %s\n' "$$record" "$$report"
+
+# ---- proving
+
+test: tools lint
+	@.venv/bin/pytest -n auto
+
+lint: .venv/dev
+	@.venv/bin/ruff check src tests tools benchmarks
+	@.venv/bin/ruff format --check src tests tools benchmarks
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+# Tests build real images with real tools, and skip with a reason where a tool is absent. As root, on a system with apt,
+# the absent ones are installed; without a network this ends soon and changes nothing.
+PACKAGES = squashfs-tools cpio rpm zstd lz4 xz-utils zip fdisk gdisk libcap2-bin attr e2fsprogs libarchive-tools
+APT = DEBIAN_FRONTEND=noninteractive timeout 240 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
+
+tools:
+	@command -v apt-get dpkg-query >/dev/null && test "$$(id -u)" = 0 || exit 0; \
+	missing=; for package in $(PACKAGES); do \
+	  dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	done; \
+	test -z "$$missing" && exit 0; echo "installing for the tests:$$missing"; \
+	{ $(APT) install --no-install-recommends --yes $$missing || \
+	  { $(APT) update && $(APT) install --no-install-recommends --yes $$missing; }; } >/dev/null 2>&1 || \
+	  echo "could not; the tests that need them are skipped"
+
+bench: .venv/runtime build/peers/ready
+	@.venv/bin/python benchmarks/examine --write docs/benchmarks.md $(RELEASE)
+
+# ---- keeping
+
+# --all-build-deps: what builds Assay itself is hashed too, so an installation fetches nothing that is not listed.
+COMPILE = CUSTOM_COMPILE_COMMAND="make requirements" .venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
+  --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+requirements: .venv/dev
+	@$(COMPILE) --all-build-deps --output-file requirements.txt pyproject.toml
+	@$(COMPILE) --all-build-deps --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	@$(COMPILE) --output-file requirements-bench.txt benchmarks/peers.in
+
+clean:
+	@rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
