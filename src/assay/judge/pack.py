@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.facts import families
 
-from .sql import JudgeError, check, needed
+from .sql import CLOSED, OPEN, JudgeError, check, needed
 
 HOME = Path(__file__).parent.parent / "packs"
 """Where the packs that come with Assay lie."""
@@ -39,7 +39,7 @@ class PackError(JudgeError):
 class Key:
     """What one key of a TOML table may hold."""
 
-    type: type
+    type: type[Any]
     required: bool = True
     vocabulary: frozenset[str] | None = None
     """For a text or a list: the words possible. For a table: the keys possible, each with a text."""
@@ -47,7 +47,7 @@ class Key:
     """For a table: its keys."""
 
 
-KINDS: dict[type, str] = {str: "text", list: "list of texts", dict: "table"}
+KINDS: dict[type[Any], str] = {str: "text", list: "list of texts", dict: "table"}
 
 TEXT, LINES = Key(str), Key(list)
 
@@ -169,7 +169,9 @@ def load_pack(pack: Path | str) -> Pack:
     head, _ = _read(folder / "pack.toml", PACK, errors)
     shared: dict[str, str] = {}
     for name, sql in head.get("shared", {}).items() if not errors else ():
-        if problem := check(sql, shared, frozenset(), frozenset()):
+        if name in OPEN | CLOSED or not name.isidentifier():
+            errors.append(f"{folder / 'pack.toml'}: shared.{name}: has to be a new name of letters, digits and _")
+        elif problem := check(sql, shared, frozenset(), frozenset()):
             errors.append(f"{folder / 'pack.toml'}: shared.{name}: {problem}")
         else:
             shared[name] = sql

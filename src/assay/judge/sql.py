@@ -86,6 +86,9 @@ def _empty() -> tuple[sqlite3.Connection, Guard]:
     database = sqlite3.connect(":memory:", check_same_thread=False)
     for statement in ddl()[0]:
         database.execute(statement)
+    database.execute(
+        "SELECT 1 FROM json_each('[]') UNION ALL SELECT 1 FROM json_tree('[]')"
+    ).close()  # see record.reader
     guard = Guard()
     reading = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 
