@@ -54,6 +54,8 @@ def reader(path: Path, guard: Guard | None = None, seconds: float | None = None)
 
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA query_only = ON")
+    # SQLite declares these by what the authorizer would take for writing, once a connection, when first used.
+    connection.execute("SELECT 1 FROM json_each('[]') UNION ALL SELECT 1 FROM json_tree('[]')").close()
     connection.set_authorizer(authorize)
     if seconds is not None:
         deadline = time.monotonic() + seconds
