@@ -43,6 +43,7 @@ class Content(RecordFact, frozen=True, kw_only=True, array_like=True):
     sha256: Annotated[str, doc("SHA-256, lower-case hexadecimal")]
     size: Annotated[int, doc("length", unit="bytes")]
     kind: Annotated[str, doc("empty, elf, script, text, data, or the format that claims it (zip, gzip, ...)")]
+    inspected: Annotated[str, doc("inspectors that have looked at it, as name@version separated by blanks")] = ""
 
 
 class Container(RecordFact, frozen=True, kw_only=True, array_like=True):

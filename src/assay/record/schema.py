@@ -16,6 +16,9 @@ VERSION = 1
 
 SQL_TYPES = {int: "INTEGER", bool: "INTEGER", str: "TEXT", bytes: "BLOB", float: "REAL", list: "TEXT", dict: "TEXT"}
 
+MAYBE = ("content", "file")
+"""Implied columns that may be empty: a statement about the release itself, a built-in default."""
+
 VIEWS = {
     "symbol": (
         "Dynamic symbols of ELF files, one row each, out of elf.imports and elf.exports.",
@@ -80,7 +83,7 @@ def ddl() -> tuple[tuple[str, ...], tuple[str, ...]]:
     tables, indices = [], []
     for name, family in families().items():
         lines = ["id INTEGER PRIMARY KEY"]
-        lines += [f'"{column}" INTEGER{"" if column == "file" else " NOT NULL"}' for column in implied(family)]
+        lines += [f'"{column}" INTEGER{"" if column in MAYBE else " NOT NULL"}' for column in implied(family)]
         for column, kind, _, _ in columns(family):
             declared, nullable = sql_type(kind)
             lines.append(f'"{column}" {declared}{"" if nullable else " NOT NULL"}')
@@ -96,9 +99,9 @@ def ddl() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 IMPLIED_TEXT = {
     "id": "the fact's number in its family",
-    "content": "content that the fact is about",
+    "content": "content that the fact is about; empty if it is about the release itself",
     "tree": "container whose tree the fact is about",
-    "file": "file that proves it",
+    "file": "file that proves it; empty for a built-in default",
     "collector": "who observed it",
 }
 
@@ -114,7 +117,7 @@ def describe() -> list[dict[str, object]]:
     for name, family in families().items():
         about = "content" if issubclass(family, ContentFact) else "tree" if issubclass(family, TreeFact) else "record"
         listed: list[dict[str, object]] = [
-            {"name": c, "type": "INTEGER", "null": c == "file", "unit": None, "text": IMPLIED_TEXT[c]}
+            {"name": c, "type": "INTEGER", "null": c in MAYBE, "unit": None, "text": IMPLIED_TEXT[c]}
             for c in ("id", *implied(family))
         ]
         for column, kind, text, unit in columns(family):

@@ -12,15 +12,15 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from assay.facts import Fact, columns, families
+from assay.facts import Fact, columns
 
-from .schema import APPLICATION_ID, VERSION, ddl, implied, sql_type
+from .schema import APPLICATION_ID, VERSION, ddl, implied
 
-FLUSH_ROWS = 5_000
+F = TypeVar("F", bound=Fact)
 
 
 class RecordError(Exception):
@@ -61,6 +61,25 @@ def _insert(family: type[Fact], present: tuple[bool, ...]) -> str:
 
 def _is_json(kind: object) -> bool:
     return "list[" in str(kind) or "dict[" in str(kind)
+
+
+def select(family: type[F]) -> tuple[str, Callable[[tuple[Any, ...]], F]]:
+    """Return the SELECT of a family's declared columns, and a function from its rows to facts."""
+    declared = columns(family)
+    listed = ", ".join(f'"{name}"' for name, _, _, _ in declared)
+    names = [name for name, _, _, _ in declared]
+    as_json = {name for name, kind, _, _ in declared if _is_json(kind)}
+    as_bool = {name for name, kind, _, _ in declared if "bool" in str(kind)}
+
+    def make(row: tuple[Any, ...]) -> F:
+        values = dict(zip(names, row, strict=True))
+        for name in as_json:
+            values[name] = msgspec.json.decode(values[name])
+        for name in as_bool:
+            values[name] = None if values[name] is None else bool(values[name])
+        return family(**values)
+
+    return f'SELECT {listed} FROM "{family.table()}"', make  # noqa: S608
 
 
 class Record:
@@ -123,18 +142,25 @@ class Record:
 
     # -- adding --------------------------------------------------------------------------------------------------------
 
-    def add(self, fact: Fact, *implied_values: int | None) -> int:
+    def reserve(self, family: type[Fact]) -> int:
+        """Return an id for a fact that will be added later, with `number`."""
+        number = self._next.get(family)
+        if number is None:
+            number = 1 + (self.db.execute(f'SELECT max(id) FROM "{family.table()}"').fetchone()[0] or 0)  # noqa: S608
+        self._next[family] = number + 1
+        return number
+
+    def add(self, fact: Fact, *implied_values: int | None, number: int | None = None) -> int:
         """Add a fact and return its id.
 
         Args:
             fact: the fact.
             implied_values: for a content fact (content, collector); for a tree fact (tree, file, collector).
+            number: an id that `reserve` gave.
         """
         family = type(fact)
-        number = self._next.get(family)
         if number is None:
-            number = 1 + (self.db.execute(f'SELECT max(id) FROM "{family.table()}"').fetchone()[0] or 0)  # noqa: S608
-        self._next[family] = number + 1
+            number = self.reserve(family)
         values = (number, *implied_values, *_to_row(family)(fact))
         present = tuple([value is not None for value in values])
         self._rows.setdefault((family, present), []).append([value for value in values if value is not None])
@@ -216,38 +242,13 @@ class Record:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def facts(self, family: type[Fact], where: str = "1", parameters: Iterable[object] = ()) -> Iterator[Any]:
-        """Yield facts of a family as typed objects, in the order of their ids.
+    def facts(self, family: type[F], where: str = "1", parameters: Iterable[object] = ()) -> Iterator[F]:
+        """Return facts of a family as typed objects, in the order of their ids.
 
         Args:
             family: the family's class.
             where: an SQL condition on the table's columns.
             parameters: values for its placeholders.
         """
-        declared = columns(family)
-        listed = ", ".join(f'"{name}"' for name, _, _, _ in declared)
-        sql = f'SELECT {listed} FROM "{family.table()}" WHERE {where} ORDER BY id'  # noqa: S608
-        fix = [
-            (i, _is_json(kind), "bool" in str(kind))
-            for i, (_, kind, _, _) in enumerate(declared)
-            if _is_json(kind) or "bool" in str(kind)
-        ]
-        names = [name for name, _, _, _ in declared]
-        for values in self.db.execute(sql, tuple(parameters)):
-            row = list(values)
-            for i, is_json, is_bool in fix:
-                if row[i] is not None:
-                    row[i] = msgspec.json.decode(row[i]) if is_json else bool(row[i]) if is_bool else row[i]
-            yield family(**dict(zip(names, row, strict=True)))
-
-
-def family_of(name: str) -> type[Fact]:
-    """Return a family's class by its table name.
-
-    Raises:
-        KeyError: there is no such family.
-    """
-    return families()[name]
-
-
-__all__ = ["FLUSH_ROWS", "Record", "RecordError", "family_of", "sql_type"]
+        sql, make = select(family)
+        return (make(row) for row in self.db.execute(f"{sql} WHERE {where} ORDER BY id", tuple(parameters)))

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from .base import Format, Limits, NotThisFormat, Reader, Source
+from .base import Format, Limits, NotThisFormat, Reader, Source, UnpackError
 
 HEAD = 68 * 1024
 """Bytes from the start of a source in which magics are looked for (ISO 9660 at 32 KiB and btrfs at 64 KiB fit)."""
@@ -65,7 +65,7 @@ def identify(source: Source, limits: Limits, head: bytes | None = None) -> Reade
         A reader, or None if no format claims the source.
 
     Raises:
-        UnpackError: a format claims the source but cannot open it.
+        UnpackError: a format (named in the error's `format`) claims the source but cannot open it.
     """
     if head is None:
         head = source.pread(0, HEAD)
@@ -75,4 +75,7 @@ def identify(source: Source, limits: Limits, head: bytes | None = None) -> Reade
             return format.open(source, limits)
         except NotThisFormat:
             continue
+        except UnpackError as error:
+            error.format = format.name
+            raise
     return None

@@ -35,6 +35,8 @@ class UnpackError(Exception):
     """Base of what a reader raises about its input."""
 
     reason: Reason = "malformed"
+    format: str | None = None
+    """The format that claimed the source, once `identify` knows."""
 
 
 class Malformed(UnpackError):

@@ -1,0 +1,119 @@
+"""Facts of contents seen before, on this machine: what an inspector said of a content does not change.
+
+The key is the content's SHA-256 and the inspector; a second key, the digest of a content's stored (compressed) form,
+recognises a file without decompressing it. The cache holds facts, never contents or secrets. It belongs to one version
+of the inspectors and fact families: its file is named by a digest of their sources, so no stale fact survives a change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import os
+import sqlite3
+from pathlib import Path
+
+MAX_BYTES = 4 << 30
+"""A cache larger than this is started anew."""
+
+
+def default_folder() -> Path:
+    """Return where the cache lies: $XDG_CACHE_HOME/assay, or ~/.cache/assay (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "assay"
+
+
+def generation() -> str:
+    """Return a digest of everything that facts depend on: the sources of families, readers and inspectors."""
+    digest = hashlib.sha256()
+    for name in ("assay.facts", "assay.unpack", "assay.inspect", "assay.identify"):
+        for folder in importlib.import_module(name).__path__:
+            for source in sorted(Path(folder).glob("*.py")):
+                digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class FactCache:
+    """The cache, or nothing: a cache that cannot be used is left alone and everything is inspected.
+
+    Args:
+        folder: where its file lies; None for no cache.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.db: sqlite3.Connection | None = None
+        self._stored: list[tuple[bytes, bytes]] = []
+        self._contents: list[tuple[bytes, int, str]] = []
+        self._facts: list[tuple[bytes, str, int, bytes]] = []
+        if folder is None:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = folder / f"facts-{generation()}.sqlite"
+            for old in folder.glob("facts-*.sqlite*"):
+                if not old.name.startswith(path.name):
+                    old.unlink(missing_ok=True)
+            if path.exists() and path.stat().st_size > MAX_BYTES:
+                path.unlink()
+            self.db = sqlite3.connect(path, isolation_level=None, timeout=10)
+            self.db.execute("PRAGMA journal_mode = WAL")
+            self.db.execute("PRAGMA synchronous = OFF")
+            self.db.executescript(
+                """CREATE TABLE IF NOT EXISTS content (sha256 BLOB PRIMARY KEY, size INTEGER, kind TEXT) WITHOUT ROWID;
+                   CREATE TABLE IF NOT EXISTS stored (digest BLOB PRIMARY KEY, sha256 BLOB) WITHOUT ROWID;
+                   CREATE TABLE IF NOT EXISTS facts (sha256 BLOB, inspector TEXT, by_head INTEGER, facts BLOB,
+                                                     PRIMARY KEY (sha256, inspector)) WITHOUT ROWID;"""
+            )
+        except (OSError, sqlite3.Error):
+            self.db = None
+
+    def by_stored(self, digest: bytes) -> tuple[bytes, int, str] | None:
+        """Return (SHA-256, size, kind) of the content whose stored form has this digest, or None."""
+        if self.db is None:
+            return None
+        row = self.db.execute(
+            "SELECT c.sha256, c.size, c.kind FROM stored AS s JOIN content AS c USING (sha256) WHERE s.digest = ?",
+            (digest,),
+        ).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
+
+    def facts(self, sha256: bytes) -> dict[str, tuple[bool, bytes]]:
+        """Return what is known of a content, by inspector: did it want it for what it is, and its packed facts."""
+        if self.db is None:
+            return {}
+        rows = self.db.execute("SELECT inspector, by_head, facts FROM facts WHERE sha256 = ?", (sha256,))
+        return {inspector: (bool(by_head), facts) for inspector, by_head, facts in rows}
+
+    def add(self, sha256: bytes, size: int, kind: str, stored: bytes | None) -> None:
+        """Keep a content of which every inspector that wanted it has been heard."""
+        self._contents.append((sha256, size, kind))
+        if stored is not None:
+            self._stored.append((stored, sha256))
+
+    def add_facts(self, sha256: bytes, inspector: str, by_head: bool, facts: bytes) -> None:
+        """Keep what an inspector said of a content."""
+        self._facts.append((sha256, inspector, int(by_head), facts))
+
+    def commit(self) -> None:
+        """Write what has been kept."""
+        if self.db is not None and (self._contents or self._facts or self._stored):
+            try:
+                self.db.execute("BEGIN IMMEDIATE")
+                self.db.executemany("INSERT OR REPLACE INTO content VALUES (?,?,?)", self._contents)
+                self.db.executemany("INSERT OR REPLACE INTO stored VALUES (?,?)", self._stored)
+                self.db.executemany("INSERT OR REPLACE INTO facts VALUES (?,?,?,?)", self._facts)
+                self.db.execute("COMMIT")
+            except sqlite3.Error:
+                with contextlib.suppress(sqlite3.Error):
+                    self.db.execute("ROLLBACK")
+        self._contents.clear()
+        self._stored.clear()
+        self._facts.clear()
+
+    def close(self) -> None:
+        """Write and close."""
+        self.commit()
+        if self.db is not None:
+            self.db.close()
+            self.db = None

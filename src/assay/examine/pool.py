@@ -1,0 +1,196 @@
+"""Starting confined workers, and telling why one ended.
+
+The scheduler forks one process (the nursery) before it opens the record; the nursery loads readers and inspectors, and
+forks each worker from that clean state. So a worker starts in milliseconds, and its memory never holds anything of the
+record or of another worker's input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import mmap
+import os
+import signal
+import socket
+import sqlite3
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from assay.unpack.base import Limits
+
+from .protocol import Channel, Closed, Hello, Task, decode_reply
+from .sandbox import SandboxUnavailable, confine
+
+
+class Order(msgspec.Struct, array_like=True):
+    """From the scheduler to the nursery: start a worker (with a record to read, for trees), or ask for a status."""
+
+    record: str | None = None
+    status_of: int = 0
+    required: bool = True
+    memory: int = 0
+    file_bytes: int = 0
+
+
+class Started(msgspec.Struct, array_like=True):
+    """From the nursery: a worker's process, or the wait status of one that ended."""
+
+    pid: int
+    status: int = 0
+
+
+_order = msgspec.msgpack.Decoder(Order).decode
+_started = msgspec.msgpack.Decoder(Started).decode
+
+
+@dataclass
+class WorkerHandle:
+    """A worker as the scheduler knows it."""
+
+    pid: int
+    channel: Channel
+    page: mmap.mmap
+    sandbox: dict[str, object]
+    task: Task | None = None
+    context: object = None
+    since: float = field(default_factory=time.monotonic)
+
+
+class Pool:
+    """The nursery and its workers.
+
+    Args:
+        limits: limits for each worker's life.
+        required: refuse to start a worker that cannot be fully confined.
+    """
+
+    def __init__(self, limits: Limits, *, required: bool = True) -> None:
+        self.limits = limits
+        self.required = required
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _nursery(theirs)
+        theirs.close()
+        self.nursery = Channel(ours)
+
+    def start(self, record: Path | None = None) -> WorkerHandle:
+        """Start a worker.
+
+        Args:
+            record: record that it may read (a worker for trees); it reads nothing else then.
+
+        Raises:
+            SandboxUnavailable: it could not be confined and `required`.
+        """
+        self.nursery.send(
+            Order(
+                str(record) if record else None,
+                required=self.required,
+                memory=self.limits.memory,
+                file_bytes=self.limits.spool_bytes,
+            )
+        )
+        data, (sock, page) = self.nursery.receive()
+        channel = Channel(socket.socket(fileno=sock))
+        channel.sock.settimeout(60)  # a worker that stops in the middle of a message is as good as dead
+        shared = mmap.mmap(page, 4096)
+        os.close(page)
+        hello = decode_reply(channel.receive()[0])
+        if not isinstance(hello, Hello) or hello.error is not None:
+            raise SandboxUnavailable(hello.error if isinstance(hello, Hello) and hello.error else "no answer")
+        return WorkerHandle(_started(data).pid, channel, shared, hello.sandbox)
+
+    def end(self, worker: WorkerHandle, *, kill: bool = False) -> int:
+        """End a worker that is dead or should be, and return its wait status."""
+        if kill:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+        worker.channel.close()
+        worker.page.close()
+        self.nursery.send(Order(status_of=worker.pid))
+        return _started(self.nursery.receive()[0]).status
+
+    def close(self) -> None:
+        """End everything."""
+        self.nursery.close()
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def _nursery(sock: socket.socket) -> None:
+    """Serve the scheduler's orders; never returns."""
+    code = 1
+    try:
+        from .sandbox import PR_SET_PDEATHSIG, _libc
+        from .worker import prepare
+
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        channel = Channel(sock)
+        os.closerange(3, sock.fileno())
+        os.closerange(sock.fileno() + 1, 4096)
+        prepare()
+        gc.collect()
+        gc.freeze()
+        while True:
+            order = _order(channel.receive()[0])
+            if order.status_of:
+                channel.send(Started(order.status_of, os.waitpid(order.status_of, 0)[1]))
+                continue
+            ours, theirs = socket.socketpair()
+            page = os.memfd_create("assay-page", os.MFD_CLOEXEC)
+            os.ftruncate(page, 4096)
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                channel.close()
+                _worker(Channel(theirs), page, order)
+            theirs.close()
+            channel.send(Started(pid), [ours.fileno(), page])
+            ours.close()
+            os.close(page)
+    except Closed:
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _worker(channel: Channel, page: int, order: Order) -> None:
+    """Be a worker; never returns."""
+    code = 1
+    try:
+        from .worker import Worker
+
+        shared = mmap.mmap(page, 4096)
+        os.close(page)
+        record = None
+        if order.record is not None:
+            record = sqlite3.connect(f"{Path(order.record).resolve().as_uri()}?mode=ro", uri=True)
+            record.execute("PRAGMA temp_store = MEMORY")
+            record.execute("PRAGMA trusted_schema = OFF")
+            record.execute("SELECT count(*) FROM run").fetchone()  # opens every file it needs, while that is possible
+        try:
+            force = confine(order.memory, order.file_bytes, required=order.required)
+        except SandboxUnavailable as error:
+            channel.send(Hello({}, str(error)))
+            os._exit(1)
+        channel.send(Hello(force))
+        Worker(channel, shared, record).serve()
+    except Closed:
+        code = 0
+    finally:
+        os._exit(code)

@@ -1,0 +1,538 @@
+"""The confined process: opens containers, reads entries, runs inspectors, and tells the scheduler what it saw.
+
+It decides nothing about the record. Whatever goes wrong with an input becomes a `Problem`; what cannot be caught (a
+crash in native code, the CPU or memory limit) ends the process, and the scheduler learns from the shared page which
+item it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from assay import unpack
+from assay.facts.base import Fact
+from assay.inspect import HOMES, inspectors
+from assay.inspect.base import Buffer, Content, ContentInspector
+from assay.unpack.base import (
+    BytesSource,
+    Entry,
+    FileSource,
+    Format,
+    LimitReached,
+    Limits,
+    Locator,
+    Problem,
+    Reader,
+    Source,
+    UnpackError,
+    Window,
+)
+
+from .listing import file_fact
+from .protocol import (
+    Answer,
+    AskContents,
+    AskStored,
+    Channel,
+    Inspection,
+    Item,
+    Known,
+    Listed,
+    Listing,
+    ListTask,
+    Opened,
+    ReadTask,
+    Result,
+    Results,
+    TreeFacts,
+    TreeTask,
+    decode_answer,
+    decode_task,
+    encode,
+)
+from .sandbox import cpu_budget
+from .stretches import cover
+from .trees import RecordTree
+
+IN_MEMORY = 32 << 20
+"""Contents up to this size are held in memory; larger ones are mapped from where they lie or from the spool."""
+
+LISTING_BATCH = 1_000
+RESULT_BYTES = 8 << 20
+PAGE = struct.Struct("=qqq")
+"""Shared page: item being worked on (or -1), step (0 reading, 1 + n-th inspector), bytes read so far."""
+
+unpacked = msgspec.msgpack.Decoder().decode
+
+ENCODINGS = ("ascii", "latin_1", "cp437", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "idna", "punycode")
+"""Codecs that readers may ask for: a confined process cannot load them any more."""
+
+
+def prepare() -> None:
+    """Load and compile everything that workers need, before they are forked and confined."""
+    for encoding in ENCODINGS:
+        importlib.import_module(f"encodings.{encoding}")
+    unpack.formats()
+    unpack.candidates(b"")
+    for found in inspectors():
+        for inspector in found.values():
+            module = importlib.import_module(inspector.inspect.__module__)
+            if hasattr(module, "prepare") and module.__name__.startswith(HOMES):
+                module.prepare()
+
+
+def kind_of(head: bytes, size: int) -> str:
+    """Return what a content is at first sight: empty, elf, script, text or data."""
+    if not size:
+        return "empty"
+    if head[:4] == b"\x7fELF":
+        return "elf"
+    start = head[:4096]
+    if b"\0" in start:
+        return "data"
+    if start.translate(None, TEXT_BYTES):
+        return "data"
+    return "script" if start[:2] == b"#!" else "text"
+
+
+TEXT_BYTES = bytes([7, 8, 9, 10, 11, 12, 13, 27, *range(32, 127), *range(128, 256)])
+"""Bytes of texts in ASCII, UTF-8 or an 8-bit encoding."""
+
+
+class Raw(Reader):
+    """Bytes that are their own only entry: an artefact as it was given."""
+
+    format = Format("raw", "", lambda source, _: Raw(source), ())
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.detail = {}
+
+    def entries(self) -> Iterator[Entry | Problem]:
+        """See `Reader`; not used."""
+        return iter(())
+
+    def open(self, locator: Locator) -> Iterator[bytes]:  # noqa: ARG002 - there is one entry
+        """See `Reader`."""
+        return self.source.chunks()
+
+    def span(self, locator: Locator) -> tuple[int, int] | None:  # noqa: ARG002 - there is one entry
+        """See `Reader`."""
+        return 0, self.source.size
+
+
+@dataclass
+class Held:
+    """An item between reading and reporting."""
+
+    item: Item
+    result: Result
+    head: bytes = b""
+    data: Buffer = b""
+    source: Source = field(default_factory=lambda: BytesSource(b""))
+    where: tuple[bool, int] | None = None
+    """Where its bytes lie in a file: (in the spool, offset)."""
+
+
+def problem(error: BaseException, path: bytes = b"") -> Problem:
+    """Return what went wrong as a problem, whatever was raised."""
+    if isinstance(error, LimitReached):
+        return Problem("limit", f"stopped by the limit {error}", path, limit=f"{error.name}={error.value:g}")
+    if isinstance(error, UnpackError):
+        return Problem(error.reason, one_line(error), path)
+    if isinstance(error, MemoryError):
+        return Problem("limit", "needs more memory than a worker may use", path, limit="memory")
+    if isinstance(error, RecursionError):
+        return Problem("limit", "nested too deeply for its reader", path, limit="recursion")
+    return Problem("malformed", one_line(error), path)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as one line of at most 300 characters."""
+    text = str(error) if isinstance(error, UnpackError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]
+
+
+class Worker:
+    """Serves tasks until the scheduler hangs up.
+
+    Args:
+        channel: socket to the scheduler.
+        page: shared memory of at least 24 bytes, written by this worker only.
+        record: connection to the record, for tree tasks; None for workers that read images.
+    """
+
+    def __init__(self, channel: Channel, page: mmap.mmap, record: Any = None) -> None:  # noqa: ANN401 - see trees
+        self.channel = channel
+        self.page = page
+        self.record = record
+        self.read_bytes = 0
+        self.spool = -1
+        self.readers: dict[int, tuple[int, Reader]] = {}
+        contents, self.tree_inspectors = inspectors()
+        self.inspectors: dict[str, ContentInspector] = {f"{i.name}@{i.version}": i for i in contents.values()}
+
+    def serve(self) -> None:
+        """Serve tasks.
+
+        Raises:
+            Closed: the scheduler has hung up.
+        """
+        while True:
+            data, fds = self.channel.receive()
+            task = decode_task(data)
+            self.mark(-1)
+            if isinstance(task, ListTask):
+                self.open_container(task, fds[0])
+            elif isinstance(task, ReadTask):
+                self.read_files(task, fds)
+            else:
+                self.inspect_trees(task)
+
+    def mark(self, item: int, step: int = 0) -> None:
+        """Tell the scheduler, through shared memory, what is being worked on."""
+        PAGE.pack_into(self.page, 0, item, step, self.read_bytes)
+
+    # -- listing -------------------------------------------------------------------------------------------------------
+
+    def open_container(self, task: ListTask, fd: int) -> None:
+        """Open and list a container."""
+        limits = task.limits
+        cpu_budget(limits.cpu_seconds)
+        source: Source = Window(FileSource(fd), task.start, task.size)
+        try:
+            reader = unpack.identify(source, limits)
+        except (Exception, MemoryError) as error:
+            self.channel.send(Listed([], problem(error)))
+            os.close(fd)
+            return
+        if reader is None:
+            self.channel.send(Listed([], Problem("unsupported", "no format claims it")))
+            os.close(fd)
+            return
+        self.keep(task.container, fd, reader)
+        self.channel.send(
+            Opened(reader.format.name, reader.format.version, reader.declared, reader.detail, reader.format.stream)
+        )
+        failure = self.send_entries(task.container, reader, limits)
+        try:
+            stretches = [] if reader.format.stream else cover(source, reader.claims(), reader.format.name)
+        except (Exception, MemoryError) as error:
+            stretches, failure = [], failure or problem(error)
+        self.channel.send(Listed(stretches, failure))
+
+    def send_entries(self, container: int, reader: Reader, limits: Limits) -> Problem | None:
+        """Send a container's entries in batches; return what ended the listing early, if anything did."""
+        batch = Listing([], [], [], [])
+        seq = 0
+        failure = None
+        try:
+            for entry in reader.entries():
+                if isinstance(entry, Problem):
+                    batch.problems.append(entry)
+                else:
+                    if seq >= limits.entries:
+                        raise LimitReached("entries", limits.entries)
+                    for name, value in entry.xattrs.items():
+                        batch.xattrs.append((len(batch.files), name, value))
+                    batch.files.append(file_fact(container, seq, entry))
+                    batch.locators.append(None if entry.locator is None else encode(entry.locator))
+                    seq += 1
+                if len(batch.files) + len(batch.problems) >= LISTING_BATCH:
+                    self.channel.send(batch)
+                    batch = Listing([], [], [], [])
+        except (Exception, MemoryError) as error:
+            failure = problem(error)
+        self.channel.send(batch)
+        return failure
+
+    def keep(self, container: int, fd: int, reader: Reader) -> None:
+        """Keep an opened container for the tasks that follow, closing the oldest."""
+        self.readers[container] = (fd, reader)
+        while len(self.readers) > 4:
+            old = next(iter(self.readers))
+            os.close(self.readers.pop(old)[0])
+
+    def reader(self, task: ReadTask, fd: int) -> Reader:
+        """Return the reader of a task's container, opening it if this worker has not."""
+        if task.container in self.readers:
+            os.close(fd)
+            return self.readers[task.container][1]
+        source = Window(FileSource(fd), task.start, task.size)
+        reader = Raw(source) if task.format == "raw" else unpack.formats()[task.format].open(source, task.limits)
+        self.keep(task.container, fd, reader)
+        return reader
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def read_files(self, task: ReadTask, fds: list[int]) -> None:
+        """Read a batch of files: known ones are recognised, the others inspected."""
+        spool, *rest = fds
+        self.spool = spool
+        held: list[Held] = []
+        try:
+            readers: list[Reader]
+            if task.each:
+                readers = [Raw(FileSource(fd)) for fd in rest]
+            else:
+                readers = [self.reader(task, rest[0])] * len(task.items)
+        except (Exception, MemoryError) as error:
+            self.channel.send(Results([Result(item.seq, problem=problem(error)) for item in task.items], last=True))
+            os.close(spool)
+            return
+        stored = self.ask_stored(task, readers)
+        for item, reader, (digest, known) in zip(task.items, readers, stored, strict=True):
+            held.append(self.take(task, item, reader, spool, digest, known))
+        self.inspect(task, held)
+        results: list[Result] = []
+        weight = 0
+        for h in held:
+            results.append(h.result)
+            weight += sum(len(i.facts) for i in h.result.inspections) + 100
+            if weight > RESULT_BYTES:
+                self.channel.send(Results(results, last=False))
+                results, weight = [], 0
+        self.channel.send(Results(results, last=True))
+        self.mark(-1)
+        for h in held:
+            if isinstance(h.data, mmap.mmap):
+                h.source = BytesSource(b"")
+                h.data.close()
+        os.close(spool)
+        if task.each:
+            for fd in rest:
+                os.close(fd)
+
+    def ask(self, question: AskStored | AskContents) -> Answer:
+        """Ask the scheduler, and wait."""
+        self.channel.send(question)
+        return decode_answer(self.channel.receive()[0])
+
+    def ask_stored(self, task: ReadTask, readers: list[Reader]) -> list[tuple[bytes | None, Known | None]]:
+        """Recognise files by their stored form, before anything is decompressed."""
+        digests: list[bytes | None] = []
+        for item, reader in zip(task.items, readers, strict=True):
+            self.mark(item.seq)
+            try:
+                digest = None if item.only_container or item.locator is None else reader.stored(unpacked(item.locator))
+            except (Exception, MemoryError):
+                digest = None
+            digests.append(digest)
+        if not any(digests):
+            return [(None, None)] * len(digests)
+        wanted = [self.wanted_by_path(item.paths) for item in task.items]
+        return list(zip(digests, self.ask(AskStored(digests, wanted)).known, strict=True))
+
+    def wanted_by_path(self, paths: list[str]) -> list[str]:
+        """Return the inspectors that want a content because of its paths."""
+        return [key for key, i in self.inspectors.items() if i.wants_path is not None and any(map(i.wants_path, paths))]
+
+    def take(
+        self, task: ReadTask, item: Item, reader: Reader, spool: int, digest: bytes | None, known: Known | None
+    ) -> Held:
+        """Read one item: its hash, its kind, and its bytes where an inspector can look at them."""
+        result = Result(item.seq, stored=digest)
+        h = Held(item, result)
+        if known is not None and not known.run and known.kind not in unpack.formats():
+            result.sha256, result.size, result.kind = known.sha256, known.size, known.kind
+            self.read_bytes += known.size
+            return h
+        self.mark(item.seq)
+        cpu_budget(task.limits.cpu_seconds)
+        try:
+            self.load(task, h, reader, spool)
+        except (Exception, MemoryError) as error:
+            result.problem = problem(error)
+            result.sha256 = None
+        if reader.format.stream and reader.consumed is not None:
+            source = Window(FileSource(self.readers[task.container][0]), task.start, task.size)
+            result.stretches = cover(source, reader.claims(), reader.format.name)
+        if h.head:
+            self.recognise(task, h)
+        return h
+
+    def load(self, task: ReadTask, h: Held, reader: Reader, spool: int) -> None:
+        """Fill in a held item's bytes and hash. What had been read when an error is raised stays."""
+        locator = 0 if h.item.locator is None else unpacked(h.item.locator)
+        span = reader.span(locator)
+        digest = hashlib.sha256()
+        chunks: list[bytes] = []
+        size = 0
+        at: int | None = None
+        in_place = span is not None and span[1] > IN_MEMORY
+        try:
+            for chunk in reader.open(locator):
+                digest.update(chunk)
+                if size < unpack.HEAD:
+                    h.head += chunk[: unpack.HEAD - size]
+                size += len(chunk)
+                self.read_bytes += len(chunk)
+                if in_place:
+                    continue
+                chunks.append(chunk)
+                if size > IN_MEMORY:
+                    if at is None:
+                        at = -(-os.fstat(spool).st_size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+                        os.lseek(spool, at, os.SEEK_SET)
+                    for piece in chunks:
+                        _write(spool, piece)
+                    chunks.clear()
+                    self.mark(h.item.seq)
+            h.result.sha256 = digest.digest()
+        finally:
+            h.result.size = size
+            if in_place and span is not None:
+                fd = reader.source.fd if isinstance(reader, Raw) and isinstance(reader.source, FileSource) else None
+                start = span[0] if fd is not None else task.start + span[0]
+                fd = self.readers[task.container][0] if fd is None else fd
+                h.where = (False, start)
+                h.source = Window(FileSource(fd), start, size)
+                if start % mmap.ALLOCATIONGRANULARITY == 0 and size:
+                    h.data = mmap.mmap(fd, size, prot=mmap.PROT_READ, offset=start)
+                elif size:
+                    at = _copy(h.source, spool)
+                    h.data = mmap.mmap(spool, size, prot=mmap.PROT_READ, offset=at)
+            elif at is not None:
+                for piece in chunks:
+                    _write(spool, piece)
+                h.where = (True, at)
+                h.source = Window(FileSource(spool), at, size)
+                h.data = mmap.mmap(spool, size, prot=mmap.PROT_READ, offset=at)
+            else:
+                h.data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                h.source = BytesSource(h.data)
+                h.where = (False, task.start + span[0]) if span is not None and not task.each else None
+                if task.each:
+                    h.where = (False, 0)
+
+    def recognise(self, task: ReadTask, h: Held) -> None:
+        """Find out whether an item is a container, and put its bytes where they can be handed over."""
+        result = h.result
+        result.kind = kind_of(h.head, result.size)
+        try:
+            reader = unpack.identify(h.source, task.limits, h.head)
+            name = reader.format.name if reader is not None else None
+        except UnpackError as error:
+            name = getattr(error, "format", None)
+        except (Exception, MemoryError):
+            found = unpack.candidates(h.head)
+            name = found[0].name if found else None
+        if name is None:
+            return
+        result.kind = name
+        if h.where is None:
+            h.where = (True, self.spool_bytes(h))
+        result.nested = (*h.where, result.size)
+
+    def spool_bytes(self, h: Held) -> int:
+        """Write a content that is in memory to the spool of this task, and return its offset there."""
+        spool = self.spool
+        at = -(-os.fstat(spool).st_size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        os.lseek(spool, at, os.SEEK_SET)
+        _write(spool, h.data)
+        return at
+
+    # -- inspecting ----------------------------------------------------------------------------------------------------
+
+    def inspect(self, task: ReadTask, held: list[Held]) -> None:
+        """Run on each new content the inspectors that want it and have not seen it."""
+        new = [h for h in held if h.head and h.result.sha256 is not None and not h.item.only_container]
+        empty = [h for h in held if not h.head and h.result.sha256 is not None and not h.result.kind]
+        for h in empty:
+            h.result.kind = "empty"
+        if not new:
+            return
+        question = AskContents(
+            [(h.result.sha256 or b"", h.result.size, h.result.kind, *self.wanted(h)) for h in new],
+        )
+        for h, known in zip(new, self.ask(question).known, strict=True):
+            if known is None:
+                continue
+            content = Content(h.data, h.head, h.result.kind)
+            for step, key in enumerate(known.run, 1):
+                self.mark(h.item.seq, step)
+                cpu_budget(task.limits.cpu_seconds)
+                h.result.inspections.append(self.run(key, content))
+            if isinstance(h.data, mmap.mmap):
+                h.data.madvise(mmap.MADV_DONTNEED)
+
+    def wanted(self, h: Held) -> tuple[list[str], list[str]]:
+        """Return the inspectors that want a content because of its paths, and those that want it for what it is."""
+        kind, size = h.result.kind, h.result.size
+        is_container = h.result.nested is not None
+        is_text = kind in ("text", "script")
+        by_path = self.wanted_by_path(h.item.paths)
+        by_head = [
+            key
+            for key, i in self.inspectors.items()
+            if (i.wants_head is None and i.wants_path is None) or (i.wants_head is not None and i.wants_head(h.head))
+        ]
+        fit = {
+            key
+            for key, i in self.inspectors.items()
+            if (i.max_size is None or size <= i.max_size)
+            and (is_text or not i.text_only)
+            and (i.containers or not is_container)
+        }
+        return [key for key in by_path if key in fit], [key for key in by_head if key in fit]
+
+    def run(self, key: str, content: Content) -> Inspection:
+        """Run one inspector; an error keeps the facts that came before it."""
+        facts: dict[str, list[Fact]] = {}
+        error = None
+        inspector = self.inspectors[key]
+        allowed = {family.table(): facts.setdefault(family.table(), []) for family in inspector.families}
+        try:
+            for fact in inspector.inspect(content):
+                allowed[fact.table()].append(fact)
+        except (Exception, MemoryError) as raised:
+            error = one_line(raised)
+        return Inspection(key, encode({name: rows for name, rows in facts.items() if rows}), error)
+
+    # -- trees ---------------------------------------------------------------------------------------------------------
+
+    def inspect_trees(self, task: TreeTask) -> None:
+        """Run every tree inspector on every root of a container."""
+        steps = count(1)
+        for root in task.roots:
+            tree = RecordTree(self.record, task.container, root)
+            for name in task.inspectors:
+                inspector = self.tree_inspectors[name]
+                self.mark(0, next(steps))
+                facts: dict[str, list[Fact]] = {family.table(): [] for family in inspector.families}
+                error = None
+                try:
+                    for fact in inspector.inspect(tree):
+                        prefixed = fact.path
+                        if root and prefixed is not None:
+                            fact = msgspec.structs.replace(fact, path=root + prefixed)  # noqa: PLW2901
+                        facts[fact.table()].append(fact)
+                except (Exception, MemoryError) as raised:
+                    error = one_line(raised)
+                packed = encode({name: rows for name, rows in facts.items() if rows})
+                self.channel.send(TreeFacts(inspector.name, inspector.version, packed, error, last=False))
+        self.channel.send(TreeFacts("", 0, encode({}), None, last=True))
+
+
+def _write(fd: int, data: Any) -> None:  # noqa: ANN401 - any buffer
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _copy(source: Source, spool: int) -> int:
+    at = -(-os.fstat(spool).st_size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+    os.lseek(spool, at, os.SEEK_SET)
+    for chunk in source.chunks():
+        _write(spool, chunk)
+    return at
