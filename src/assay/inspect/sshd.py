@@ -246,30 +246,10 @@ def settings(tree: Tree) -> Iterable[Setting]:
         for place, setting in reading.settings.items():
             scope = " and ".join(part for part in (outer, setting.scope) if part)
             over = reading.overridden.get(place)
-            yield Setting(
-                subsystem="sshd",
-                key=setting.key,
-                value=setting.value,
-                origin="file",
-                scope=scope,
-                basis=f"overrides {', '.join(over[:100])}" if over else None,
-                path=setting.path,
-                line=setting.line,
-            )
+            basis = f"overrides {', '.join(over[:100])}" if over else None
+            yield msgspec.structs.replace(setting, scope=scope, basis=basis)
         if reading.certain:
-            for setting in _defaults(tree, reading, ""):
-                yield (
-                    setting
-                    if not outer
-                    else Setting(
-                        subsystem="sshd",
-                        key=setting.key,
-                        value=setting.value,
-                        origin="default",
-                        scope=outer,
-                        basis=setting.basis,
-                    )
-                )
+            yield from _defaults(tree, reading, outer)
 
 
 INSPECTOR = ContentInspector(
