@@ -64,7 +64,7 @@ class SquashfsReader(Reader):
             "flags": " ".join(name for name, bit in FLAGS.items() if head.flags & bit),
         }
         self.tables = Tables(source, head, compressor, limits)
-        self.detail |= {f"option_{name}": value for name, value in self.tables.option_fields().items()}
+        self.detail |= self.tables.option_fields()
         self._zeros = bytes(head.block_size)
         self._fragments: dict[int, bytes] = {}
         self._fragment_digests: dict[int, bytes] = {}
