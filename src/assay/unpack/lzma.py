@@ -37,12 +37,13 @@ def _open(source: Source, limits: Limits) -> Reader:
         raise NotThisFormat
     how = codec(lzma.FORMAT_ALONE, limits)
     try:
-        trial = how.new().decompress(source.pread(0, _TRIAL), _TRIAL)
+        decoder = how.new()
+        trial = decoder.decompress(source.pread(0, _TRIAL), _TRIAL)
     except how.errors as error:
         if (told := how.explain(error)).reason == "limit":
             raise told from error
         raise NotThisFormat from error
-    if size and not trial:
+    if not trial and not decoder.eof:
         raise NotThisFormat
     return StreamReader(
         FORMAT,
