@@ -19,6 +19,7 @@ from .base import LimitReached, Limits, Malformed, Source, Truncated
 
 MAGIC = b"\x8e\xad\xe8\x01"
 MOST_ENTRIES = 0xFFFF  # as rpm itself limits it
+MOST_PATHS = 128 << 20  # characters of all directories, repeated for each of their files
 STRING, STRINGS, TRANSLATED = 6, 8, 9
 WIDTHS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "Q", 7: "B"}
 
@@ -88,11 +89,18 @@ class Header:
         return found[0] if found else None
 
     def files(self) -> list[str]:
-        """Return the paths of the package's files, in the header's order."""
+        """Return the paths of the package's files, in the header's order.
+
+        Raises:
+            Malformed: the paths are many times as long as the header: one long directory for very many names.
+        """
         bases, places, directories = self.texts(BASENAMES), self.numbers(DIRINDEXES), self.texts(DIRNAMES)
         if not bases:
             return self.texts(OLDFILENAMES)
         known = len(directories)
+        lengths = list(map(len, directories))
+        if sum(lengths[place] for place in places if place < known) > MOST_PATHS:
+            raise Malformed(f"paths of more than {MOST_PATHS} characters")
         return [directories[d] + base for base, d in zip(bases, places, strict=False) if d < known]
 
 
