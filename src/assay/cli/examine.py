@@ -1,0 +1,143 @@
+"""`assay examine`: a release goes in; a record, verdicts and a report come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from assay.unpack.base import Limits
+
+from . import INTERRUPTED, SHORTFALL, Fault
+from ._common import exit_code, fail_on_option, json_option, judged, packs_option
+from ._progress import shown
+
+
+def _limits(pairs: tuple[str, ...]) -> Limits:
+    values = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in Limits.__struct_fields__:
+            raise Fault(f"--limit {pair}: no such limit; there are {', '.join(Limits.__struct_fields__)}")
+        if not value.isdecimal() or int(value) < 1:
+            raise Fault(f"--limit {pair}: needs a whole number above 0, as in --limit {name}=1000")
+        values[name] = int(value)
+    return msgspec.structs.replace(Limits(), **values)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The record [NAME.assay, in this folder].")
+@click.option("--replace", is_flag=True, help="Replace a finished record (an unfinished one is always continued).")
+@packs_option
+@click.option("--no-judge", is_flag=True, help="Collect facts only.")
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORMAT", help="Also write NAME.FORMAT; may be repeated [html]."
+)
+@click.option("--no-report", is_flag=True, help="Write no report.")
+@fail_on_option
+@click.option("--limit", multiple=True, metavar="NAME=VALUE", help="Set a limit; may be repeated. See `assay limits`.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes [one a processor].")
+@click.option(
+    "--no-sandbox", is_flag=True, help="Work even where workers cannot be fully confined (the record says so)."
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder of the fact cache [~/.cache/assay].")
+@click.option("--no-cache", is_flag=True, help="Neither use nor fill the fact cache.")
+@click.option("--spool", type=click.Path(path_type=Path), help="Folder for temporary files [the system's].")
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    paths: tuple[Path, ...],
+    output: Path | None,
+    replace: bool,
+    packs: tuple[str, ...],
+    no_judge: bool,
+    reports: tuple[str, ...],
+    no_report: bool,
+    fail_on: str,
+    limit: tuple[str, ...],
+    workers: int | None,
+    no_sandbox: bool,
+    cache: Path | None,
+    no_cache: bool,
+    spool: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Examine a release: one or more files or directories.
+
+    Everything in it is unpacked in place, every fact goes into one record, the record is judged by rule packs, and a
+    report is written beside it. An examination that was interrupted is continued by the same command.
+    """
+    from assay.examine import ExamineError, SandboxUnavailable, default_folder, examine
+    from assay.report import render
+    from assay.report import reports as known
+
+    limits = _limits(limit)
+    formats = () if no_report else (reports or ("html",))
+    for name in formats:
+        if name not in known():
+            raise Fault(f"--report {name}: no such format; there are {', '.join(known())}")
+    record = output or Path(_stem(paths[0]) + ".assay")
+    if record.parent != Path() and not record.parent.is_dir():
+        raise Fault(f"{record.parent}: no such folder; make it, or choose another with -o")
+    if replace and record.is_file() and _finished(record):
+        record.unlink()
+    try:
+        with shown(quiet) as progress:
+            outcome = examine(
+                paths,
+                record,
+                limits=limits,
+                workers=workers,
+                sandbox=not no_sandbox,
+                cache=None if no_cache else (cache or default_folder()),
+                spool=spool,
+                progress=progress,
+            )
+    except ExamineError as error:
+        raise Fault(str(error)) from error
+    except SandboxUnavailable as error:
+        raise Fault(
+            f"workers cannot be confined here ({error}); allow it, or work without by --no-sandbox (the record says so)"
+        ) from error
+    except KeyboardInterrupt:
+        click.echo(f"assay: interrupted; the same command continues {record}", err=True)
+        return INTERRUPTED
+    verdicts = [] if no_judge else judged(record, packs)
+    written = []
+    for name in formats:
+        path = record.with_suffix(known()[name].suffix)
+        render(record, name, path)
+        written.append(path)
+    if as_json:
+        summary = {**dataclasses.asdict(outcome), "record": str(record), "reports": [str(p) for p in written]}
+        summary["verdicts"] = [
+            {"rule": v.rule.name, "verdict": v.verdict, "missing": v.missing, "findings": v.findings} for v in verdicts
+        ]
+        click.echo(json.dumps(summary))
+    elif not quiet:
+        render(record, "terminal", sys.stdout)
+        click.echo(f"\nrecord  {record}")
+        for path in written:
+            click.echo(f"report  {path}")
+    return SHORTFALL if outcome.unread else exit_code(verdicts, fail_on)
+
+
+def _stem(path: Path) -> str:
+    name = path.resolve().name or "release"
+    for suffix in (".gz", ".xz", ".zst", ".bz2"):
+        name = name.removesuffix(suffix)
+    return name.rpartition(".")[0] if "." in name.lstrip(".") and not path.is_dir() else name
+
+
+def _finished(record: Path) -> bool:
+    from assay.record import query
+
+    return bool(
+        next(query(record, "SELECT count(*) FROM run WHERE command = 'examine' AND finished IS NOT NULL")[1])[0]
+    )

@@ -1,0 +1,32 @@
+"""`assay report`: write a report from a record."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from . import Fault
+from ._common import record_argument
+
+
+@click.command()
+@record_argument
+@click.option("--format", "form", default="html", show_default=True, help="html, cyclonedx, sarif, json, terminal.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file [NAME and the format's suffix]; - for stdout."
+)
+def command(record: Path, form: str, output: Path | None) -> int:
+    """Write a report on RECORD."""
+    from assay.report import render, reports
+
+    if form not in reports():
+        raise Fault(f"--format {form}: no such format; there are {', '.join(reports())}")
+    if str(output) == "-" or (output is None and form == "terminal"):
+        render(record, form, sys.stdout)
+        return 0
+    path = output or record.with_suffix(reports()[form].suffix)
+    render(record, form, path)
+    click.echo(path)
+    return 0
