@@ -23,7 +23,7 @@ def package(version: str) -> ContentInspector:
         name="test-package",
         version=1,
         families=(Package,),
-        inspect=lambda content: [Package(manager="dpkg", name="openssh-server", version=version)],
+        inspect=lambda _: [Package(manager="dpkg", name="openssh-server", version=version)],
         wants_path=lambda path: path == "/var/lib/dpkg/status",
     )
 
@@ -150,6 +150,23 @@ def test_unreadable_include_leaves_open_what_it_could_set() -> None:
     assert list(sshd.settings(found)) == [row("strictmodes", "no", 1), row("port", "23", 4)]
 
 
+def test_match_all_holds_always_and_wins() -> None:
+    found = tree(
+        {
+            "/etc/ssh/sshd_config": "MaxSessions 9\nAllowUsers a b\nAllowUsers c\nMatch User x\nInclude x.conf\n"
+            "Match All\nMaxSessions 2\nAllowUsers d\nPermitTTY no\n",
+            "/etc/ssh/x.conf": "Match all\nMaxSessions 5\n",
+        }
+    )
+    main = "/etc/ssh/sshd_config"
+    assert from_files(found) == [
+        row("maxsessions", "5", 2, "/etc/ssh/x.conf", scope="Match User x"),
+        row("maxsessions", "2", 7, basis=f"overrides {main}:1"),
+        row("allowusers", "d", 8, basis=f"overrides {main}:2, {main}:3"),
+        row("permittty", "no", 9),
+    ]
+
+
 def test_other_configurations_hold_only_for_a_server_started_with_them() -> None:
     found = tree(
         {
@@ -206,7 +223,7 @@ def test_sshd_itself_agrees(tmp_path: Path) -> None:
         str(extra): (0o600, 0, 0, extra.read_bytes()),
     }
     everywhere = ContentInspector(
-        name="sshd-config", version=1, families=(Directive,), inspect=sshd.inspect, wants_path=lambda path: True
+        name="sshd-config", version=1, families=(Directive,), inspect=sshd.inspect, wants_path=lambda _: True
     )
     ours: dict[str, str] = {}
     for setting in sshd.settings(MemoryTree(specs, [everywhere])):

@@ -1,4 +1,4 @@
-"""sysctl files: directives, merging as systemd-sysctl and procps do, kernel defaults and the build options behind them."""
+"""sysctl files: directives, merging as systemd-sysctl and procps do, kernel defaults."""
 
 from __future__ import annotations
 

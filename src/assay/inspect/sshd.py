@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
+import msgspec
+
 from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
 
@@ -23,6 +25,9 @@ DIALECT = "sshd_config"
 
 MAIN = ("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config")
 """Compiled-in place of the main file; the second where a distribution keeps its defaults under /usr."""
+
+EVERYONE = "Match all"
+"""The Match line under which settings hold always, and win over those before any Match."""
 
 DEPTH = 16
 """Include levels that sshd itself allows (servconf.c)."""
@@ -107,6 +112,7 @@ class Reading:
         """By scope, key and, for a repeated keyword, value; in order of first appearance."""
         self.overridden: dict[tuple[str, str, str], list[str]] = {}
         self._read(main, "", 0)
+        self._everyone()
 
     def _read(self, file: TreeFile, outer: str, depth: int) -> None:
         self.files += 1
@@ -120,13 +126,26 @@ class Reading:
         for line in self.tree.facts(Directive, file):
             if line.dialect != DIALECT or line.key == "match":
                 continue
-            scope = " and ".join(part for part in (outer, line.section) if part)
+            inner = line.section if not outer or (line.section or "").lower() != EVERYONE.lower() else None
+            scope = " and ".join(part for part in (outer, inner) if part)
             if line.key == "include":
                 for pattern in line.value.replace('"', " ").split():
                     for included in self._matches(posixpath.join("/etc/ssh", pattern)):
                         self._read(included, scope, depth + 1)
             else:
                 self._set(file, line, scope)
+
+    def _everyone(self) -> None:
+        """Move what stands under `Match all` to where it holds: everywhere, in place of what was there."""
+        always = [place for place in self.settings if place[0].lower() == EVERYONE.lower()]
+        taken = {place[1]: [other for other in self.settings if other[:2] == ("", place[1])] for place in always}
+        for key, others in taken.items():
+            notes = self.overridden.setdefault(next(place for place in always if place[1] == key), [])
+            notes[:0] = [f"{gone.path}:{gone.line}" for gone in map(self.settings.pop, others)]
+        for place in always:
+            new = ("", *place[1:])
+            self.settings[new] = msgspec.structs.replace(self.settings.pop(place), scope="")
+            self.overridden[new] = self.overridden.pop(place, [])
 
     def _matches(self, pattern: str) -> list[TreeFile]:
         """Return the files that glob(7) finds for an absolute pattern, by path."""
@@ -194,9 +213,7 @@ def _defaults(tree: Tree, reading: Reading | None, scope: str) -> Iterator[Setti
         basis = f"sshd_config(5) of OpenSSH {_text(version)} as published; version from the package database"
     if reading is None:
         basis += "; no sshd_config in this tree"
-    stated = (
-        {key: setting.value for (of, key, _), setting in reading.settings.items() if of == scope} if reading else {}
-    )
+    stated = {key: setting.value for (of, key, _), setting in reading.settings.items() if not of} if reading else {}
     for default in defaults(version):
         if default.key not in stated:
             yield Setting(
