@@ -167,13 +167,13 @@ def test_cut_anywhere_gives_what_came_before_and_says_so(kind: Kind) -> None:
             assert len(out) > size // 2
 
 
-def test_a_wrong_check_costs_no_byte() -> None:
+def test_a_wrong_check_costs_at_most_the_last_byte() -> None:
     for kind in (KINDS[0], KINDS[2], KINDS[4]):
         packed = bytearray(kind.compress(RAW))
         index = 12 + (int.from_bytes(packed[-8:-4], "little") + 1) * 4  # of xz: footer and what it says of the index
         packed[{"gzip": -6, "xz": -index - 1, "zstd": -2}[kind.format.name]] ^= 0x40
         out, error, used = content(kind.format, bytes(packed))
-        assert out == RAW, kind.format.name
+        assert out == (RAW[:-1] if kind.format is xz.FORMAT else RAW)
         assert isinstance(error, Malformed)
         assert used is None
     good, bad = bz2.compress(RAW), bytearray(bz2.compress(b"second"))

@@ -1,7 +1,8 @@
 """What the compressed streams have in common: one entry, decoded lazily, whose end only decoding finds.
 
 Decoding works in steps of bounded input and output, so that neither a bomb nor a large source costs memory. If a
-decoder fails, the step that failed is done again byte by byte: everything before the damage comes out.
+decoder fails, the step that failed is done again byte by byte: everything before the damage comes out (but for one
+byte, where the library checks a sum while it gives the last byte).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def decode(source: Source, start: int, codec: Codec) -> Generator[bytes, None, M
 
     Raises:
         Truncated: the source ends before the member.
-        UnpackError: as `codec.explain` has it; all bytes before the damage have been yielded.
+        UnpackError: as `codec.explain` has it; the bytes before the damage have been yielded.
     """
     decoder = codec.new()
     offset, size, steps = start, 0, 0
