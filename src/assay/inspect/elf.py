@@ -123,10 +123,12 @@ def inspect(content: Content) -> Iterator[Elf]:
     """
     elf = ElfFile(content.data)
     loadable = elf.type in (ET_EXEC, ET_DYN)
-    symbols = elf.section_symbols() if elf.type == ET_REL else elf.dynamic_symbols()
     soname = next(iter(elf.texts(DT_SONAME)), None)
+    rpath, runpath = next(iter(elf.texts(DT_RPATH)), None), next(iter(elf.texts(DT_RUNPATH)), None)
     needed = elf.texts(DT_NEEDED)
     versions = elf.versions_needed()
+    # Symbols come last: a table made to use up what names may take must not hide the rest.
+    symbols = elf.section_symbols() if elf.type == ET_REL else elf.dynamic_symbols()
     role = _role(elf, symbols, soname)
     checked, unchecked = _fortify(elf, symbols, needed, versions)
     stack = elf.segment(PT_GNU_STACK)
@@ -147,8 +149,8 @@ def inspect(content: Content) -> Iterator[Elf]:
         canary=_canary(elf, symbols, needed),
         fortify_checked=checked,
         fortify_unchecked=unchecked,
-        rpath=next(iter(elf.texts(DT_RPATH)), None),
-        runpath=next(iter(elf.texts(DT_RUNPATH)), None),
+        rpath=rpath,
+        runpath=runpath,
         stripped=None if elf.sections is None else all(s.type != SHT_SYMTAB for s in elf.sections),
         sections=elf.sections is not None,
         debug=bool(named) and any(name.startswith((".debug_", ".zdebug_")) for name in named or ()),
