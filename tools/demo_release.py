@@ -159,7 +159,11 @@ def fetch(packages: list[Available], folder: Path) -> list[Path]:
         # apt drops its rights when it runs as root; that user could not write into a private folder.
         command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download"]
         done = subprocess.run(
-            [*command, *(f"{e.name}={e.version}" for e in batch)], cwd=folder, capture_output=True, text=True, check=False
+            [*command, *(f"{e.name}={e.version}" for e in batch)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
