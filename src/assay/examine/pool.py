@@ -81,6 +81,7 @@ class Pool:
             _nursery(theirs)
         theirs.close()
         self.nursery = Channel(ours)
+        self.alive: list[WorkerHandle] = []
 
     def start(self, record: Path | None = None) -> WorkerHandle:
         """Start a worker.
@@ -107,10 +108,13 @@ class Pool:
         hello = decode_reply(channel.receive()[0])
         if not isinstance(hello, Hello) or hello.error is not None:
             raise SandboxUnavailable(hello.error if isinstance(hello, Hello) and hello.error else "no answer")
-        return WorkerHandle(_started(data).pid, channel, shared, hello.sandbox)
+        worker = WorkerHandle(_started(data).pid, channel, shared, hello.sandbox)
+        self.alive.append(worker)
+        return worker
 
     def end(self, worker: WorkerHandle, *, kill: bool = False) -> int:
         """End a worker that is dead or should be, and return its wait status."""
+        self.alive.remove(worker)
         if kill:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
@@ -121,6 +125,9 @@ class Pool:
 
     def close(self) -> None:
         """End everything."""
+        with contextlib.suppress(Closed):
+            for worker in list(self.alive):
+                self.end(worker, kill=True)
         self.nursery.close()
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
