@@ -4,8 +4,6 @@ Frames over a Unix socket: a length, msgpack bytes, and descriptors beside them.
 decoders only: a worker that an image has taken over can lie about that image, and nothing else.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import struct

@@ -67,6 +67,9 @@ from .trees import RecordTree
 IN_MEMORY = 32 << 20
 """Contents up to this size are held in memory; larger ones are mapped from where they lie or from the spool."""
 
+LARGE = 4 << 20
+"""Contents above this size have a CPU budget of their own; smaller ones share that of their batch."""
+
 LISTING_BATCH = 1_000
 RESULT_BYTES = 8 << 20
 PAGE = struct.Struct("=qqq")
@@ -279,6 +282,7 @@ class Worker:
         """Read a batch of files: known ones are recognised, the others inspected."""
         spool, *rest = fds
         self.spool = spool
+        cpu_budget(task.limits.cpu_seconds)
         held: list[Held] = []
         try:
             readers: list[Reader]
@@ -348,7 +352,8 @@ class Worker:
             self.read_bytes += known.size
             return h
         self.mark(item.seq)
-        cpu_budget(task.limits.cpu_seconds)
+        if item.size is None or item.size > LARGE:
+            cpu_budget(task.limits.cpu_seconds)
         try:
             self.load(task, h, reader, spool)
         except (Exception, MemoryError) as error:
@@ -461,7 +466,8 @@ class Worker:
             content = Content(h.data, h.head, h.result.kind)
             for step, key in enumerate(known.run, 1):
                 self.mark(h.item.seq, step)
-                cpu_budget(task.limits.cpu_seconds)
+                if content.size > LARGE:
+                    cpu_budget(task.limits.cpu_seconds)
                 h.result.inspections.append(self.run(key, content))
             if isinstance(h.data, mmap.mmap):
                 h.data.madvise(mmap.MADV_DONTNEED)

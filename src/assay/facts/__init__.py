@@ -1,7 +1,5 @@
 """The vocabulary of facts. Every family is a class in one of this package's modules."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from functools import cache

@@ -1,7 +1,5 @@
 """Who can get in, and with what."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from .base import ContentFact, TreeFact, doc

@@ -13,9 +13,8 @@ Three kinds of family, by what a row is about:
   the columns `tree` (the container), `file` (the file that proves it, if any) and `collector`.
 """
 
-from __future__ import annotations
-
 import re
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -42,7 +41,12 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     @classmethod
     def table(cls) -> str:
         """Return the family's name: the class name in snake_case, which is also the table's name."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        return _table(cls)
+
+
+@cache
+def _table(family: type[Fact]) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", family.__name__).lower()
 
 
 class RecordFact(Fact, frozen=True, kw_only=True, array_like=True):
@@ -63,7 +67,8 @@ class TreeFact(Fact, frozen=True, kw_only=True, array_like=True):
     line: Annotated[int | None, doc("line number in that file, from 1")] = None
 
 
-def columns(family: type[Fact]) -> list[tuple[str, Any, str, str | None]]:
+@cache
+def columns(family: type[Fact]) -> tuple[tuple[str, Any, str, str | None], ...]:
     """Return the declared columns of a family as (name, type, description, unit), in order."""
     out = []
     for field in msgspec.structs.fields(family):
@@ -74,4 +79,4 @@ def columns(family: type[Fact]) -> list[tuple[str, Any, str, str | None]]:
             unit = (meta.extra or {}).get("unit", unit)
         base = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
         out.append((field.name, base, text, unit))
-    return out
+    return tuple(out)

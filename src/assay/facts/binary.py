@@ -1,7 +1,5 @@
 """Executable code: what the ELF headers and the dynamic segment state."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from .base import ContentFact, doc

@@ -1,7 +1,5 @@
 """Who made and supplied it. Kept apart: the judge's connection refuses every read of this family."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from .base import ContentFact, doc

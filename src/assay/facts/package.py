@@ -1,7 +1,5 @@
 """Installed and delivered packages."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from .base import ContentFact, TreeFact, doc

@@ -1,7 +1,5 @@
 """What starts, when, and as whom."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from .base import ContentFact, TreeFact, doc

@@ -1,7 +1,5 @@
 """The examination itself: what was given, what it contained, what was read and what was not."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from .base import RecordFact, doc

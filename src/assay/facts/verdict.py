@@ -1,7 +1,5 @@
 """What the judge concluded: rules that ran, their verdicts, the findings and the facts behind each."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from .base import RecordFact, doc
