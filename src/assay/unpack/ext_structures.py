@@ -84,7 +84,6 @@ class Inode(msgspec.Struct):
     gid: int
     size: int
     nlink: int
-    sectors: int
     flags: int
     attributes: int
     """Block of extended attributes, or 0."""
@@ -181,8 +180,8 @@ def parse_superblock(raw: bytes) -> tuple[Superblock, Detail] | None:
 def parse_inode(number: int, raw: bytes, head: Superblock) -> Inode:
     """Return an inode from its record (`inode_size` bytes)."""
     (
-        mode, uid, size, atime, ctime, mtime, _, gid, nlink, sectors, flags, _, blocks, _, acl, size_high, _,
-        sectors_high, acl_high, uid_high, gid_high, _, _,
+        mode, uid, size, atime, ctime, mtime, _, gid, nlink, _, flags, _, blocks, _, acl, size_high, _,
+        _, acl_high, uid_high, gid_high, _, _,
     ) = INODE.unpack_from(raw)  # fmt: skip
     times = [atime, ctime, mtime]
     nanoseconds = [0, 0, 0]
@@ -204,7 +203,6 @@ def parse_inode(number: int, raw: bytes, head: Superblock) -> Inode:
         gid | gid_high << 16,
         size,
         nlink,
-        sectors | sectors_high << 32,
         flags,
         acl | acl_high << 32,
         ns(times[0], nanoseconds[0]),
