@@ -23,7 +23,7 @@ class Service(TreeFact, frozen=True, kw_only=True, array_like=True):
     source: ClassVar = "systemd.unit(5), systemd.exec(5), LSB init scripts, inittab(5), inetd.conf(5), xinetd.conf(5)"
 
     name: Annotated[str, doc("unit, script or service name")]
-    manager: Annotated[str, doc("systemd, sysv, rc (BusyBox, OpenWrt), inittab, inetd, xinetd")]
+    manager: Annotated[str, doc("systemd, sysv, rc (BusyBox, OpenWrt), openrc, inittab, inetd, xinetd")]
     enabled: Annotated[
         bool | None, doc("starts at boot (or on a socket or timer that does); empty if it cannot be told")
     ]

@@ -29,11 +29,14 @@ MAIN = ("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config")
 EVERYONE = "Match all"
 """The Match line under which settings hold always, and win over those before any Match."""
 
+FILE = 100
+"""What opening a file or a directory counts for in lines."""
+
 DEPTH = 16
 """Include levels that sshd itself allows (servconf.c)."""
 
-FILES = 1000
-"""Files read for one configuration: includes of includes may not multiply without end."""
+WORK = 1_000_000
+"""Lines and directory entries looked at for one configuration: includes of includes may not multiply without end."""
 
 ALIASES = {
     "challengeresponseauthentication": "kbdinteractiveauthentication",
@@ -105,7 +108,7 @@ class Reading:
 
     def __init__(self, tree: Tree, main: TreeFile) -> None:
         self.tree = tree
-        self.files = 0
+        self.work = 0
         self.certain = True
         """No file was met so far that is there but could not be read."""
         self.settings: dict[tuple[str, str, str], Setting] = {}
@@ -115,21 +118,25 @@ class Reading:
         self._everyone()
 
     def _read(self, file: TreeFile, outer: str, depth: int) -> None:
-        self.files += 1
-        if depth > DEPTH or self.files > FILES:
+        if depth > DEPTH or self.work > WORK:
             self.certain = False
             return
         target = self.tree.lookup(file.path)
         if target is None or self.tree.unread(target.path):
             self.certain = False
             return
-        for line in self.tree.facts(Directive, file):
+        lines = self.tree.facts(Directive, file)
+        self.work += len(lines) + FILE
+        for line in lines:
             if line.dialect != DIALECT or line.key == "match":
                 continue
             inner = line.section if not outer or (line.section or "").lower() != EVERYONE.lower() else None
             scope = " and ".join(part for part in (outer, inner) if part)
             if line.key == "include":
                 for pattern in line.value.replace('"', " ").split():
+                    if self.work > WORK:
+                        self.certain = False
+                        return
                     for included in self._matches(posixpath.join("/etc/ssh", pattern)):
                         self._read(included, scope, depth + 1)
             else:
@@ -138,10 +145,10 @@ class Reading:
     def _everyone(self) -> None:
         """Move what stands under `Match all` to where it holds: everywhere, in place of what was there."""
         always = [place for place in self.settings if place[0].lower() == EVERYONE.lower()]
-        taken = {place[1]: [other for other in self.settings if other[:2] == ("", place[1])] for place in always}
-        for key, others in taken.items():
-            notes = self.overridden.setdefault(next(place for place in always if place[1] == key), [])
-            notes[:0] = [f"{gone.path}:{gone.line}" for gone in map(self.settings.pop, others)]
+        first = {place[1]: place for place in reversed(always)}
+        for place in [place for place in self.settings if not place[0] and place[1] in first]:
+            gone = self.settings.pop(place)
+            self.overridden.setdefault(first[place[1]], []).append(f"{gone.path}:{gone.line}")
         for place in always:
             new = ("", *place[1:])
             self.settings[new] = msgspec.structs.replace(self.settings.pop(place), scope="")
@@ -158,21 +165,19 @@ class Reading:
                 found = [
                     real
                     for file in found
-                    for entry in self.tree.listdir(file.path)
+                    for entry in self._listed(file)
                     if _glob(posixpath.basename(entry.path), part)
                     and (real := self.tree.lookup(entry.path)) is not None
                     and real.type == "directory"
                 ]
-            found = found[:FILES]
-        return sorted(
-            (
-                entry
-                for directory in found
-                for entry in self.tree.listdir(directory.path)
-                if _glob(posixpath.basename(entry.path), name)
-            ),
-            key=lambda entry: entry.path,
-        )
+        entries = [entry for directory in found for entry in self._listed(directory)]
+        matching = [entry for entry in entries if _glob(posixpath.basename(entry.path), name)]
+        return sorted(matching, key=lambda entry: entry.path)
+
+    def _listed(self, directory: TreeFile) -> list[TreeFile]:
+        entries = self.tree.listdir(directory.path) if self.work <= WORK else []
+        self.work += len(entries) + FILE
+        return entries
 
     def _set(self, file: TreeFile, line: Directive, scope: str) -> None:
         key = ALIASES.get(line.key, line.key)

@@ -34,6 +34,9 @@ NAME_MAX = 255
 LINES = 2_000_000
 """Lines held for all units together: names for one and the same content may be many."""
 
+FILE = 50
+"""What a file counts for in lines, for a drop-in may hold for every unit."""
+
 SPECIFIERS = 256
 """Specifiers in one value that are resolved."""
 
@@ -214,8 +217,9 @@ class Units:
             if target is None or self.tree.unread(target.path):
                 unit.complete = False
                 continue
-            unit.lines += [(part, line) for line in self.tree.facts(Directive, part) if line.dialect == DIALECT]
-            self._held += len(unit.lines)
+            lines = [(part, line) for line in self.tree.facts(Directive, part) if line.dialect == DIALECT]
+            unit.lines += lines
+            self._held += len(lines) + FILE
             if self._held > LINES:
                 raise LimitReached("lines", LINES)
         return unit

@@ -154,10 +154,11 @@ def _by_openrc(scripts: Scripts, started: dict[str, tuple[bool | None, str | Non
 
 def _by_rcs(scripts: Scripts, started: dict[str, tuple[bool | None, str | None]], managers: dict[str, str]) -> None:
     enabled, _ = scripts.rcs()
-    for line in scripts.lines.get("rcS", ()):
-        if line.key == "runs" and line.value.startswith("/etc/init.d/"):
+    runs = {line.value: line for line in reversed(scripts.lines.get("rcS", ())) if line.key == "runs"}
+    for pattern, line in runs.items():
+        if pattern.startswith("/etc/init.d/"):
             for name in scripts.scripts:
-                if fnmatchcase(f"/etc/init.d/{name}", line.value):
+                if fnmatchcase(f"/etc/init.d/{name}", pattern):
                     managers[name] = "rc"
                     by = f"{scripts.scripts['rcS'].path}:{line.line}" if enabled is not False else None
                     started[name] = enabled, by
