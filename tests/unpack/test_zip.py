@@ -232,16 +232,16 @@ def test_zip64() -> None:
     assert contents(wide) == contents(b"stub" + wide) == {b"big": b"z" * 1000}
 
 
-def test_sixty_five_thousand_entries_and_more_are_counted_with_zip64() -> None:
+def test_twenty_thousand_entries_are_listed_soon() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for number in range(66_000):
+        for number in range(20_000):
             archive.writestr(zipfile.ZipInfo(f"f{number}"), b"")
     reader = opened(buffer.getvalue())
-    assert reader.declared == 66_000
+    assert reader.declared == 20_000
     found: list[Entry | Problem] = []
-    bounded(lambda: found.extend(reader.entries()), 3)
-    assert len(found) == 66_000
+    bounded(lambda: found.extend(reader.entries()), 2)
+    assert len(found) == 20_000
 
 
 @pytest.mark.skipif(not shutil.which("zip"), reason="zip is not installed")

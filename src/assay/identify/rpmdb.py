@@ -47,6 +47,9 @@ def sqlite_values(data: Buffer) -> Iterator[tuple[int | None, bytes]]:
         kinds = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = 'Packages'").fetchall()
         if [kind for kind, _ in kinds] != ["table"] or "virtual" in str(kinds[0][1]).lower():
             raise Malformed("no table of packages")
+        columns = {row[1]: row[6] for row in connection.execute("PRAGMA table_xinfo(Packages)")}
+        if columns.get("blob") != 0:  # a generated column could make much out of nothing
+            raise Malformed("no column of headers")
         for (value,) in connection.execute("SELECT blob FROM Packages"):
             if not isinstance(value, bytes):
                 raise Malformed("a package is not a blob")
