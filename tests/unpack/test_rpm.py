@@ -99,7 +99,7 @@ def test_length_that_cannot_be(package: bytes) -> None:
     broken = package[:at] + struct.pack(">I", 5) + package[at + 4 :]
     found = list(FORMAT.open(BytesSource(broken), Limits()).entries())
     assert found[0] == Problem(
-        "malformed", "signature header declares 5 bytes, less than the header's", entries=0
+        "malformed", "signature header declares 5 bytes for header and payload", entries=0
     )  # fmt: skip
     assert len(found) == 2
 

@@ -84,11 +84,11 @@ class Rpm(Reader):
         self._problem: Problem | None = None
         if declared is not None:
             length = declared - (self._payload - self._header_start)
-            if length >= 0:
+            if 0 <= length < 1 << 63:
                 self._length = length
             else:
                 self._problem = Problem(
-                    "malformed", f"signature header declares {declared} bytes, less than the header's", entries=0
+                    "malformed", f"signature header declares {declared} bytes for header and payload", entries=0
                 )
         compressor = header.text(PAYLOADCOMPRESSOR) or "none"
         kind = header.text(PAYLOADFORMAT) or "cpio"

@@ -162,8 +162,8 @@ class Zip(Reader):
             try:
                 found, _, differs = self._local(central, begin)
                 end = found + central.compressed
-                if end >= FAR:
-                    raise Malformed(f"compressed size {central.compressed}")  # noqa: TRY301 - one way to say it
+                if end >= FAR or central.size >= FAR:
+                    raise Malformed(f"compressed size {central.compressed}, size {central.size}")
                 if differs:
                     notes[len(starts)] = ", ".join(differs)
             except Malformed as error:
@@ -215,8 +215,8 @@ class Zip(Reader):
                 elif number == 0x7875 and value[:1] == b"\1" and len(value) >= 3:  # Info-ZIP's Unix owner
                     width = value[1]
                     rest = value[2 + width :]
-                    uid = int.from_bytes(value[2 : 2 + width][:8], "little")
-                    gid = int.from_bytes(rest[1 : 1 + rest[0]][:8], "little") if rest else None
+                    uid = int.from_bytes(value[2 : 2 + width][:4], "little")
+                    gid = int.from_bytes(rest[1 : 1 + rest[0]][:4], "little") if rest else None
         entry = Entry(
             path=central.name,
             type=kind,
