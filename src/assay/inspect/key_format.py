@@ -168,7 +168,15 @@ _HEADERS = re.compile(rb"(?:\s*[A-Za-z][A-Za-z0-9-]{1,63}: [^\n]{0,1024}\n)*")
 _NOISE = b" \t\r\n\"'\\,;#*>|"
 """What stands around the lines of a key that is quoted in source code, JSON or a comment."""
 
-_LABELS = {"RSA": "RSA", "EC": "EC", "DSA": "DSA", "OPENSSH": "OpenSSH", "PGP": "PGP", "ENCRYPTED": "PKCS8"}
+_LABELS = {
+    "RSA": "RSA",
+    "EC": "EC",
+    "DSA": "DSA",
+    "OPENSSH": "OpenSSH",
+    "PGP": "PGP",
+    "ENCRYPTED": "PKCS8",
+    "SSH2": "SSH2",
+}
 
 
 def read_pem(data: bytes) -> Key | None:
@@ -177,12 +185,12 @@ def read_pem(data: bytes) -> Key | None:
     if header is None:
         return None
     label = header[0].strip(b"- ").removeprefix(b"BEGIN ")
-    end = data.find(b"END " + label, header.end())
-    body = data[header.end() : end if end >= 0 else None]
-    lines = body.replace(b"\\r", b"").replace(b"\\n", b"\n")
-    if end >= 0:
-        lines = lines.rstrip(b"- ")
-        length = min(end + 4 + len(label) + 5, len(data))
+    # No body holds dashes, so what comes first after the header is its end, or there is none.
+    stop = data.find(b"----", header.end())
+    end = stop >= 0 and data.startswith((b"-----END " + label, b"---- END " + label), stop)
+    lines = data[header.end() : stop if stop >= 0 else None].replace(b"\\r", b"").replace(b"\\n", b"\n")
+    if end:
+        length = min(stop + len(header[0]) - 2, len(data))  # END is two letters shorter than BEGIN
     # Without an end, what follows the base64 is not the key's.
     headers = _HEADERS.match(lines.lstrip(b"\r\n"))
     stated = headers[0] if headers else b""
@@ -190,13 +198,13 @@ def read_pem(data: bytes) -> Key | None:
     if label.startswith(b"PGP"):
         coded = re.sub(rb"\n=[A-Za-z0-9+/]{4}\s*\Z", b"", coded)  # the checksum of the armour
     packed = coded.translate(None, _NOISE)
-    whole = _BASE64.fullmatch(packed) if end >= 0 else _BASE64.match(packed)
-    if whole is None or (end < 0 and len(whole[0]) < 64):
+    whole = _BASE64.fullmatch(packed) if end else _BASE64.match(packed)
+    if whole is None or (not end and len(whole[0]) < 64):
         return None
-    if end < 0:
+    if not end:
         length = header.end() + len(whole[0])
-    word = label.decode().removesuffix("BLOCK ").split(" ")[0]
-    scheme = _LABELS.get(word, "SSH2" if word == "SSH2" else "unknown")
+    word = label.decode().split(" ")[0]
+    scheme = _LABELS.get(word, "unknown")
     encrypted = b"ENCRYPTED" in stated or word in ("ENCRYPTED", "SSH2")
     unread = Key(
         length,
@@ -205,7 +213,7 @@ def read_pem(data: bytes) -> Key | None:
         encrypted=True if encrypted else None,
         evidence="pem-header",
     )
-    if encrypted or end < 0 or word == "PGP":
+    if encrypted or not end or word == "PGP":
         return unread
     try:
         raw = binascii.a2b_base64(whole[0])
