@@ -19,6 +19,7 @@ from .base import (
     Claim,
     Entry,
     Format,
+    LimitReached,
     Limits,
     Locator,
     Malformed,
@@ -36,8 +37,10 @@ from .stretch import Stretches
 _ARCH, _THIN = b"!<arch>\n", b"!<thin>\n"
 _FIELDS = struct.Struct("16s12s6s6s8s10s2s")
 _END = b"`\n"
-_TABLE_NAME = re.compile(rb"([^\n\0]+)[\n\0]")
-_NAME = 64 << 10
+_REFERENCE = re.compile(rb"/(\d+)(?::\d+)? */?")
+"""Into the name table; in a thin archive also into an archive in it. GNU ar may leave a "/" at the field's end."""
+_NAME_END = re.compile(rb"[\n\0]")
+_NAME = 4096
 """Bytes that a name may have."""
 _RESUME = 1 << 30
 """Bytes after a damaged header in which the next one is looked for."""
@@ -99,11 +102,13 @@ class ArReader(Reader):
             version = source.pread(8 + _FIELDS.size, min(first.size, 16)).split(b"\n")[0]
             self.detail |= {"package": "deb", "version": version.decode("utf-8", "backslashreplace")}
         self._explained = Stretches()
+        self._named = 0
 
     def entries(self) -> Iterator[Entry | Problem]:
         """See `Reader.entries`. Symbol and name tables are claimed; they are not entries."""
         self._explained = Stretches()
         self._explained.add(0, 8, "members")
+        self._named = 0
         names = 0, 0
         at = 8
         while at < self.source.size:
@@ -153,13 +158,17 @@ class ArReader(Reader):
             data, size = data + length, size - length
             if name in _TABLES:
                 return None, _TABLES[name]
-        elif name.startswith(b"/") and name[1:].partition(b":")[0].isdigit():
+        elif refers := _REFERENCE.fullmatch(name):
             start, length = names
-            offset = int(name[1:].partition(b":")[0])
-            found = _TABLE_NAME.match(self.source.pread(start + offset, min(_NAME, length - offset)))
-            if not found:
+            offset = int(refers[1])
+            text = self.source.pread(start + offset, min(_NAME, length - offset))
+            end = _NAME_END.search(text)
+            if not end or not end.start():
                 return Problem("malformed", f"the name table has no name at {offset}", name), None
-            name = found[1].removesuffix(b"/")
+            name = text[: end.start()].removesuffix(b"/")
+            self._named += len(name)
+            if self._named > self.limits.metadata_bytes:  # one long name may be referred to again and again
+                raise LimitReached("metadata_bytes", self.limits.metadata_bytes)
         else:
             name = name.removesuffix(b"/")
         return Entry(

@@ -51,7 +51,7 @@ _EXTENSION = 16 << 20
 """Bytes that the extended header or long name of one entry may have."""
 _RESUME = 1 << 30
 """Bytes after a damaged header in which the next one is looked for."""
-_ZERO = bytes(BLOCK)
+_HOLE = bytes(CHUNK)
 _PATH, _LINK = b"GNU long name", b"GNU long link"
 """Keywords, not to be met in records, under which long names of GNU headers are kept."""
 _TYPES: dict[bytes, EntryType] = {
@@ -92,6 +92,7 @@ class TarReader(Reader):
         self._explained = Stretches()
         self.detail["end_mark"] = False
         everywhere: Attributes = {}
+        repeated = 0
         here: Attributes = {}
         group = at = 0
         block = self.source.pread(0, BLOCK)
@@ -121,6 +122,11 @@ class TarReader(Reader):
                 except Malformed as error:
                     yield Problem("malformed", f"{error}, at offset {at}")
             else:
+                if everywhere:
+                    # A few long records could be given to any number of entries.
+                    repeated += sum(map(len, everywhere.values()))
+                    if repeated > self.limits.metadata_bytes:
+                        raise LimitReached("metadata_bytes", self.limits.metadata_bytes)
                 found, end = self._member(header, data, {**everywhere, **here} if everywhere else here)
                 if found is not None:
                     yield found
@@ -251,19 +257,19 @@ class TarReader(Reader):
 
     def open(self, locator: Locator) -> Iterator[bytes]:
         """See `Reader.open`. A locator is offset and stored length; then, if sparse, the size and the map."""
-        if not isinstance(locator, list):
-            raise Malformed(f"no such entry: {locator!r}")
-        numbers = [item for item in locator if isinstance(item, int)]
-        offset, stored = numbers[:2]
-        if len(numbers) == 2:
-            return guarded(self.source.chunks(offset, stored), self.limits, stored)
-        return guarded(self._sparse(offset, numbers[2], numbers[3:]), self.limits, stored)
+        match locator:
+            case [int(offset), int(stored)]:
+                return guarded(self.source.chunks(offset, stored), self.limits, stored)
+            case [int(offset), int(stored), int(real), *rest]:
+                stretches = [number for number in rest if isinstance(number, int)]
+                return guarded(self._sparse(offset, real, stretches), self.limits, stored)
+        raise Malformed(f"no such entry: {locator!r}")
 
     def _sparse(self, start: int, real: int, stretches: Sparse) -> Iterator[bytes]:
         at = 0
         for offset, length in zip([*stretches[::2], real], [*stretches[1::2], 0], strict=True):
             while at < offset:
-                hole = bytes(min(CHUNK, offset - at))
+                hole = _HOLE if offset - at >= CHUNK else bytes(offset - at)
                 at += len(hole)
                 yield hole
             yield from self.source.chunks(start, length)

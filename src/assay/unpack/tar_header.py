@@ -28,6 +28,7 @@ REGIONS = 1 << 18
 _FIELDS = struct.Struct("100s8s8s8s12s12s8x1s100s8s32s32s8s8s155s12x")
 _DECIMAL = re.compile(rb"(-?)(\d{1,19})(?:\.(\d*))?")
 _INT64 = 1 << 63
+_ASCII = bytes(range(128))
 
 Attributes = dict[bytes, bytes]
 """Records of extended headers by keyword; values are raw."""
@@ -63,7 +64,7 @@ def number(field: bytes) -> int | None:
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)
         if field[0] & 0x40:
             value -= 1 << bits
-        return value if -_INT64 <= value < _INT64 else None
+        return fits(value)
     try:
         return int(field.partition(b"\0")[0], 8)
     except ValueError:
@@ -72,7 +73,7 @@ def number(field: bytes) -> int | None:
 
 def decimal(value: bytes) -> int | None:
     """Return the number in a record's value, or None if it is not one or negative."""
-    return int(value) if value.isdigit() and len(value) < 19 else None
+    return fits(int(value)) if value.isdigit() and len(value) < 20 else None
 
 
 def time(value: bytes) -> int | None:
@@ -85,9 +86,9 @@ def time(value: bytes) -> int | None:
     return fits(-value_ns if sign else value_ns)
 
 
-def fits(nanoseconds: int) -> int | None:
-    """Return a time if it fits 64 bits (years 1677 to 2262), else None."""
-    return nanoseconds if -_INT64 <= nanoseconds < _INT64 else None
+def fits(value: int) -> int | None:
+    """Return a number if it fits 64 bits (a time in nanoseconds: years 1677 to 2262), else None."""
+    return value if -_INT64 <= value < _INT64 else None
 
 
 @lru_cache(1024)
@@ -105,7 +106,7 @@ def _checks(block: bytes) -> bool:
     # An Adler-32's low half is one more than the sum of the bytes; of half a block it is exact, and native.
     total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2 - sum(field) + 8 * 32
     # Some old writers added up signed characters.
-    return total == stated or total - 256 * sum(byte > 127 for byte in block) == stated
+    return total == stated or total - 256 * len(block.translate(None, _ASCII)) == stated
 
 
 def parse(block: bytes) -> Header | None:
@@ -126,7 +127,7 @@ def parse(block: bytes) -> Header | None:
             variant, prefix = "star", prefix[:131]  # star keeps atime and ctime in the rest
         if prefix[0]:
             name = prefix.partition(b"\0")[0] + b"/" + name
-    elif not name or kind not in b"\001234567DKLMNSVgx":
+    elif not name or kind not in b"\x0001234567DKLMNSVgx":
         return None
     if variant == "v7":
         owner = group = b""
