@@ -32,6 +32,7 @@ _ASSIGNMENT = re.compile(
     r"""\s*(?:export\s+|readonly\s+)?(START|STOP|USE_PROCD|DAEMON|PROG|prog|exec|daemon|command|command_user)="""
     r"""("[^"]*"|'[^']*'|[^\s;#&|]*)"""
 )
+_COMMAND = re.compile(r"daemon\b|procd_set_param|\bsu\s|runuser|sudo|chpst|setuidgid")
 _CHANGES = (
     ("start-stop-daemon", re.compile(r"\bstart-stop-daemon\b.*?\s(?:--chuid[= ]\s*|-c\s*)(\S+)")),
     ("procd", re.compile(r"\bprocd_set_param\s+user\s+(\S+)")),
@@ -66,24 +67,26 @@ def inspect(content: Content) -> Iterator[Directive]:
             elif found := _CHKCONFIG.match(line):
                 yield Directive(dialect=DIALECT, key="chkconfig", value=found[1].strip(), line=number)
             continue
-        if found := _ASSIGNMENT.match(line):
+        if "=" in line and (found := _ASSIGNMENT.match(line)):
             value = found[2].strip("\"'")
             if found[1] == "command_user":
                 yield Directive(dialect=DIALECT, section="openrc", key="user-hint", value=value, line=number)
             else:
                 yield Directive(dialect=DIALECT, key=found[1], value=withhold(value), line=number)
+        if "/etc/" in line:
+            for runs in dict.fromkeys(_RUNS.findall(line)):
+                yield Directive(dialect=DIALECT, key="runs", value=runs, line=number)
+        if _COMMAND.search(line) is None:
+            continue
         for command, pattern in _CHANGES:
-            if command.split("-", 1)[0] in line and (found := pattern.search(line)):
+            if found := pattern.search(line):
                 yield Directive(
                     dialect=DIALECT, section=command, key="user-hint", value=found[1].strip("\"'"), line=number
                 )
         for command, pattern in _EXEC:
-            if command.split("-", 1)[0] in line and (found := pattern.search(line)):
+            if found := pattern.search(line):
                 value = withhold(found[1].strip().strip("\"'"))
                 yield Directive(dialect=DIALECT, section=command, key="exec", value=value, line=number)
-        if "/etc/" in line:
-            for runs in dict.fromkeys(_RUNS.findall(line)):
-                yield Directive(dialect=DIALECT, key="runs", value=runs, line=number)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -108,7 +111,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
-    wants_path=lambda path: path.startswith(_PATHS) or path == "/etc/rc.local",
+    wants_path=lambda path: "/etc/" in path and (path.startswith(_PATHS) or path == "/etc/rc.local"),
     max_size=1 << 20,
     text_only=True,
 )

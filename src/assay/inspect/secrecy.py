@@ -9,6 +9,8 @@ WITHHELD = "[withheld]"
 _NAME = r"(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|credentials?|(?<![^\W_])(?:pass|pw|psk))"
 _VALUE = r"""("[^"]*"|'[^']*'|[^\s"',;]+)"""
 
+_HINT = re.compile(r"pass|pw|secret|token|key|psk|credential|://", re.IGNORECASE)
+
 # Repetition is bounded and anchored at a word's start, so that time stays linear on any input.
 _SECRETS = (
     re.compile(rf"((?<!\S)--?[\w-]{{0,64}}?{_NAME}[\s=]+){_VALUE}", re.IGNORECASE),
@@ -23,6 +25,8 @@ def withhold(text: str) -> str:
     A value stands as a secret after an option or variable named as one (--password x, API_TOKEN=x) and between user
     and host of an address (scheme://user:x@host).
     """
+    if _HINT.search(text) is None:
+        return text
     for pattern in _SECRETS:
         text = pattern.sub(rf"\1{WITHHELD}", text)
     return text

@@ -79,7 +79,7 @@ _VERSION = re.compile(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})")
 
 def wants_path(path: str) -> bool:
     """Tell whether a file is, or is usually included by, a server configuration."""
-    return (
+    return "/ssh" in path and (
         path.endswith("/sshd_config")
         or "/sshd_config.d/" in path
         or (path.endswith(".conf") and path.startswith("/etc/ssh/"))
@@ -156,28 +156,19 @@ class Reading:
 
     def _matches(self, pattern: str) -> list[TreeFile]:
         """Return the files that glob(7) finds for an absolute pattern, by path."""
-        found = [path] if (path := self.tree.lookup("/")) else []
+        found = [""]
         *directories, name = [part for part in pattern.split("/") if part not in ("", ".")] or [""]
         for part in directories:
-            if not any(char in part for char in "*?["):
-                found = [next_ for file in found if (next_ := self.tree.lookup(posixpath.join(file.path, part)))]
+            if any(char in part for char in "*?["):
+                found = [entry.path for path in found for entry in self._listed(path, part)]
             else:
-                found = [
-                    real
-                    for file in found
-                    for entry in self._listed(file)
-                    if _glob(posixpath.basename(entry.path), part)
-                    and (real := self.tree.lookup(entry.path)) is not None
-                    and real.type == "directory"
-                ]
-        entries = [entry for directory in found for entry in self._listed(directory)]
-        matching = [entry for entry in entries if _glob(posixpath.basename(entry.path), name)]
-        return sorted(matching, key=lambda entry: entry.path)
+                found = [f"{path}/{part}" for path in found]
+        return sorted((entry for path in found for entry in self._listed(path, name)), key=lambda entry: entry.path)
 
-    def _listed(self, directory: TreeFile) -> list[TreeFile]:
-        entries = self.tree.listdir(directory.path) if self.work <= WORK else []
+    def _listed(self, path: str, pattern: str) -> list[TreeFile]:
+        entries = self.tree.listdir(path or "/") if self.work <= WORK else []
         self.work += len(entries) + FILE
-        return entries
+        return [entry for entry in entries if _glob(posixpath.basename(entry.path), pattern)]
 
     def _set(self, file: TreeFile, line: Directive, scope: str) -> None:
         key = ALIASES.get(line.key, line.key)

@@ -19,6 +19,8 @@ PRESET = "systemd-preset"
 
 UNITS = (".service", ".socket", ".timer", ".path", ".target", ".mount", ".automount", ".swap", ".slice", ".scope")
 
+_SUFFIXES = frozenset(unit[1:] for unit in UNITS)
+
 NAMES_ONLY = frozenset({"Environment", "SetCredential", "SetCredentialEncrypted"})
 """Keys whose values hold arbitrary data of the vendor's, often secrets: only the names are kept."""
 
@@ -28,7 +30,8 @@ _NAME = re.compile(r"""(?:^|(?<=[\s"']))([\w.-]{1,256})(?==|:)""")
 
 def wants_path(path: str) -> bool:
     """Tell whether a path looks like a unit, a drop-in, a preset or a D-Bus service."""
-    return path.endswith(UNITS) or (path.endswith((".conf", ".preset")) and "/systemd/" in path)
+    suffix = path.rpartition(".")[2]
+    return suffix in _SUFFIXES or (suffix in ("conf", "preset") and "/systemd/" in path)
 
 
 def inspect(content: Content) -> Iterator[Directive]:
