@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,10 +120,6 @@ def test_other_methods_are_named(tmp_path: Path, method: str, number: int) -> No
 
 @pytest.mark.parametrize(("method", "packed"), [(93, "zstd"), (95, "xz")])
 def test_zstd_and_xz(method: int, packed: str) -> None:
-    import lzma
-
-    import zstandard
-
     plain = b"the same again " * 5000
     raw = zstandard.compress(plain) if packed == "zstd" else lzma.compress(plain)
     assert contents(handmade([(b"a", raw, method, plain)])) == {b"a": plain}
@@ -350,12 +348,25 @@ def test_output_is_held_to_the_limits() -> None:
 
 
 def test_lzma_dictionary_of_four_gigabytes_costs_nothing() -> None:
-    import lzma
-
     filters = [{"id": lzma.FILTER_LZMA1, "dict_size": 1 << 20}]
     raw = lzma.compress(b"abc" * 1000, lzma.FORMAT_RAW, filters=filters)
     data = handmade([(b"a", b"\x09\x14\5\0" + b"\x5d\xff\xff\xff\xff" + raw, 14, b"abc" * 1000)])
     assert contents(data) == {b"a": b"abc" * 1000}
+
+
+def test_windows_larger_than_the_memory_are_a_limit() -> None:
+    plain = b"abc" * 1000
+    xz = lzma.compress(plain, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 64 << 20}])
+    window = zstandard.ZstdCompressionParameters(window_log=27)
+    frame = zstandard.ZstdCompressor(compression_params=window).compressobj()
+    zstd = frame.compress(plain) + frame.flush()
+    for raw, method in ((xz, 95), (zstd, 93)):
+        data = handmade([(b"a", raw, method, plain)])
+        (entry,) = opened(data).entries()
+        assert isinstance(entry, Entry)
+        assert entry.locator is not None
+        with pytest.raises(LimitReached, match="memory 3"):
+            list(opened(data, Limits(memory=32 << 20)).open(entry.locator))
 
 
 def test_what_is_left_of_a_cut_archive() -> None:

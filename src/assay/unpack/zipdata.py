@@ -79,10 +79,10 @@ def decode(source: Source, method: int, size: int, crc: int, limits: Limits) -> 
         chunks = _inflate(method, source.chunks(size=INPUT), size, limits)
     else:
         raise Unsupported(f"compression method {method} ({METHODS.get(method, 'unknown')})")
-    yield from _checked(guarded(chunks, limits, source.size), size, crc)
+    yield from _checked(guarded(chunks, limits, source.size), size, crc, limits)
 
 
-def _checked(chunks: Iterator[bytes], size: int, crc: int) -> Iterator[bytes]:
+def _checked(chunks: Iterator[bytes], size: int, crc: int, limits: Limits) -> Iterator[bytes]:
     """Pass chunks on and check their length and CRC-32 against the central directory."""
     seen = check = 0
     try:
@@ -93,6 +93,8 @@ def _checked(chunks: Iterator[bytes], size: int, crc: int) -> Iterator[bytes]:
             check = isal_zlib.crc32(chunk, check)
             yield chunk
     except CORRUPT as error:
+        if "memory" in str(error).lower():  # the window or dictionary that the data asks for is larger than allowed
+            raise LimitReached("memory", limits.memory) from error
         raise Malformed(f"compressed data is corrupt after {seen} bytes: {error}") from error
     if seen != size:
         raise Malformed(f"{seen} bytes instead of the {size} that are declared")
@@ -138,6 +140,8 @@ def _inflate(method: int, raw: Iterator[bytes], size: int, limits: Limits) -> It
         out = decoder.decompress(chunk, CHUNK)
         if out:
             yield out
+        elif not (chunk or decoder.needs_input or decoder.eof):
+            raise Malformed("the decoder makes no progress")
     if decoder.unused_data or next(raw, b""):
         raise Malformed("bytes follow the end of the compressed data")
 
