@@ -140,6 +140,7 @@ class Held:
 
     item: Item
     result: Result
+    by_path: list[str] = field(default_factory=list)
     head: bytes = b""
     data: Buffer = b""
     source: Source = field(default_factory=lambda: BytesSource(b""))
@@ -184,6 +185,12 @@ class Worker:
         self.readers: dict[int, tuple[int, Reader]] = {}
         contents, self.tree_inspectors = inspectors()
         self.inspectors: dict[str, ContentInspector] = {f"{i.name}@{i.version}": i for i in contents.values()}
+        self.by_path = [(key, i.wants_path) for key, i in self.inspectors.items() if i.wants_path is not None]
+        self.by_head = [
+            (key, i.wants_head)
+            for key, i in self.inspectors.items()
+            if i.wants_head is not None or i.wants_path is None  # one that names neither wants every content
+        ]
 
     def serve(self) -> None:
         """Serve tasks.
@@ -294,9 +301,12 @@ class Worker:
             self.channel.send(Results([Result(item.seq, problem=problem(error)) for item in task.items], last=True))
             os.close(spool)
             return
-        stored = self.ask_stored(task, readers)
-        for item, reader, (digest, known) in zip(task.items, readers, stored, strict=True):
-            held.append(self.take(task, item, reader, spool, digest, known))
+        by_path = [self.wanted_by_path(item.paths) for item in task.items]
+        stored = self.ask_stored(task, readers, by_path)
+        for item, reader, wanted, (digest, known) in zip(task.items, readers, by_path, stored, strict=True):
+            h = Held(item, Result(item.seq, stored=digest), wanted)
+            held.append(h)
+            self.take(task, h, reader, known)
         self.inspect(task, held)
         results: list[Result] = []
         weight = 0
@@ -322,7 +332,9 @@ class Worker:
         self.channel.send(question)
         return decode_answer(self.channel.receive()[0])
 
-    def ask_stored(self, task: ReadTask, readers: list[Reader]) -> list[tuple[bytes | None, Known | None]]:
+    def ask_stored(
+        self, task: ReadTask, readers: list[Reader], by_path: list[list[str]]
+    ) -> list[tuple[bytes | None, Known | None]]:
         """Recognise files by their stored form, before anything is decompressed."""
         digests: list[bytes | None] = []
         for item, reader in zip(task.items, readers, strict=True):
@@ -334,28 +346,27 @@ class Worker:
             digests.append(digest)
         if not any(digests):
             return [(None, None)] * len(digests)
-        wanted = [self.wanted_by_path(item.paths) for item in task.items]
-        return list(zip(digests, self.ask(AskStored(digests, wanted)).known, strict=True))
+        return list(zip(digests, self.ask(AskStored(digests, by_path)).known, strict=True))
 
     def wanted_by_path(self, paths: list[str]) -> list[str]:
         """Return the inspectors that want a content because of its paths."""
-        return [key for key, i in self.inspectors.items() if i.wants_path is not None and any(map(i.wants_path, paths))]
+        if len(paths) == 1:
+            path = paths[0]
+            return [key for key, wants in self.by_path if wants(path)]
+        return [key for key, wants in self.by_path if any(map(wants, paths))]
 
-    def take(
-        self, task: ReadTask, item: Item, reader: Reader, spool: int, digest: bytes | None, known: Known | None
-    ) -> Held:
+    def take(self, task: ReadTask, h: Held, reader: Reader, known: Known | None) -> None:
         """Read one item: its hash, its kind, and its bytes where an inspector can look at them."""
-        result = Result(item.seq, stored=digest)
-        h = Held(item, result)
+        item, result = h.item, h.result
         if known is not None and not known.run and known.kind not in unpack.formats():
             result.sha256, result.size, result.kind = known.sha256, known.size, known.kind
             self.read_bytes += known.size
-            return h
+            return
         self.mark(item.seq)
         if item.size is None or item.size > LARGE:
             cpu_budget(task.limits.cpu_seconds)
         try:
-            self.load(task, h, reader, spool)
+            self.load(task, h, reader, self.spool)
         except (Exception, MemoryError) as error:
             result.problem = problem(error)
             result.sha256 = None
@@ -364,7 +375,6 @@ class Worker:
             result.stretches = cover(source, reader.claims(), reader.format.name)
         if h.head:
             self.recognise(task, h)
-        return h
 
     def load(self, task: ReadTask, h: Held, reader: Reader, spool: int) -> None:
         """Fill in a held item's bytes and hash. What had been read when an error is raised stays."""
@@ -474,23 +484,18 @@ class Worker:
 
     def wanted(self, h: Held) -> tuple[list[str], list[str]]:
         """Return the inspectors that want a content because of its paths, and those that want it for what it is."""
-        kind, size = h.result.kind, h.result.size
-        is_container = h.result.nested is not None
-        is_text = kind in ("text", "script")
-        by_path = self.wanted_by_path(h.item.paths)
-        by_head = [
-            key
-            for key, i in self.inspectors.items()
-            if (i.wants_head is None and i.wants_path is None) or (i.wants_head is not None and i.wants_head(h.head))
-        ]
-        fit = {
-            key
-            for key, i in self.inspectors.items()
-            if (i.max_size is None or size <= i.max_size)
-            and (is_text or not i.text_only)
-            and (i.containers or not is_container)
-        }
-        return [key for key in by_path if key in fit], [key for key in by_head if key in fit]
+        head = h.head
+        by_path = [key for key in h.by_path if self.fits(key, h)]
+        return by_path, [key for key, wants in self.by_head if (wants is None or wants(head)) and self.fits(key, h)]
+
+    def fits(self, key: str, h: Held) -> bool:
+        """Tell whether a content is of the size and kind that an inspector looks at."""
+        i = self.inspectors[key]
+        return (
+            (i.max_size is None or h.result.size <= i.max_size)
+            and (not i.text_only or h.result.kind in ("text", "script"))
+            and (i.containers or h.result.nested is None)
+        )
 
     def run(self, key: str, content: Content) -> Inspection:
         """Run one inspector; an error keeps the facts that came before it."""
