@@ -522,6 +522,12 @@ def test_attributes_in_and_out_of_line() -> None:
     assert root.xattrs == {"security.a": b"xy", "trusted.b": b"xy"}
 
 
+def test_a_reference_to_a_value_has_eight_bytes() -> None:
+    for length in (0, 7, 9):
+        image = sqfs_with_attributes(struct.pack("<HH1sI", 0x100, 1, b"a", length) + bytes(length), 1)
+        assert [type(item) for item in opened(image).entries()] == [Entry, Problem]
+
+
 def test_claims_name_the_parts(tmp_path: Path) -> None:
     file = struct.pack("<HHHHIIIIII", 2, 0o644, 0, 0, TIME, 2, 96, 0xFFFFFFFF, 0, 5) + struct.pack("<I", 1 << 24 | 5)
     listing = names((32, b"five"))

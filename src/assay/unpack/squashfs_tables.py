@@ -283,6 +283,8 @@ class Tables:
             kind, start, offset, name = self._counted(start, offset, "<HH")
             _, start, offset, value = self._counted(start, offset, "<I")
             if kind & 0x100:
+                if len(value) != 8:
+                    raise Malformed(f"a reference of {len(value)} bytes to a value")
                 (where,) = struct.unpack("<Q", value)
                 _, _, _, value = self._counted(where >> 16, where & 0xFFFF, "<I")
             spent = 16 + len(name) + len(value)
