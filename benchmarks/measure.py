@@ -51,13 +51,12 @@ def descendants() -> set[int]:
     found: set[int] = set()
     left = [os.getpid()]
     while left:
-        for children in Path(f"/proc/{left.pop()}/task").glob("*/children"):
-            try:
-                new = {int(pid) for pid in children.read_text().split()} - found
-            except OSError:
-                continue
-            found |= new
-            left += new
+        tasks = Path(f"/proc/{left.pop()}/task")
+        with contextlib.suppress(OSError):  # It ends while it is looked at.
+            for task in tasks.iterdir():
+                new = {int(pid) for pid in (task / "children").read_text().split()} - found
+                found |= new
+                left += new
     return found
 
 
