@@ -63,8 +63,9 @@ def write(
             tree = MemoryTree(files, contents.values())
             ids = {}
             for seq, file in enumerate(sorted(tree.glob("*"), key=lambda file: file.path)):
-                spec = files.get(file.path)
-                content = _content(record, tree, file, spec[3] if spec else None, (known, collectors, contents))
+                if file.path not in files:
+                    continue
+                content = _content(record, tree, file, files[file.path][3], (known, collectors, contents))
                 ids[file.path] = record.add(
                     File(
                         container=container,

@@ -43,7 +43,7 @@ def test_a_run_is_added_with_rule_verdict_findings_and_evidence(tmp_path: Path, 
             2, "trial", "trial/telnet", judged.rule.digest, "No telnet", "Trial 1", "high",
         )  # fmt: skip
         assert list(record.facts(Verdict)) == [
-            Verdict(run=2, rule=1, verdict="fail", reason="7 files looked at, 2 found.", looked=7, findings=2)
+            Verdict(run=2, rule=1, verdict="fail", reason="3 files looked at, 2 found.", looked=3, findings=2)
         ]
         ids = dict(record.db.execute("SELECT path, id FROM file"))
         config, server = ids["/etc/telnet.conf"], ids["/usr/sbin/telnetd"]
@@ -76,44 +76,44 @@ def test_judging_again_adds_and_rewrites_nothing(tmp_path: Path, make_pack: Make
 @pytest.mark.parametrize(
     ("gap", "verdict", "reason"),
     [
-        ({}, "pass", "5 files looked at, nothing found."),
+        ({}, "pass", "2 files looked at, nothing found."),
         (
             {"unread": [unread()]},
             "undetermined",
-            "5 files looked at, nothing found. Not seen: /etc/passwd was not read (malformed).",
+            "2 files looked at, nothing found. Not seen: /etc/passwd was not read (malformed).",
         ),
         (
             {"unread": [unread(path=f"/etc/{i}", reason="limit") for i in range(9)]},
             "undetermined",
-            "5 files looked at, nothing found. Not seen: /etc/0 was not read (limit); /etc/1 was not read (limit); "
+            "2 files looked at, nothing found. Not seen: /etc/0 was not read (limit); /etc/1 was not read (limit); "
             "/etc/2 was not read (limit); 6 more.",
         ),
-        ({"unread": [unread(path="/usr/share/doc", scope="inspection")]}, "pass", "5 files looked at, nothing found."),
-        ({"unread": [unread(path="/usr/share/doc/a.gz")]}, "pass", "5 files looked at, nothing found."),
+        ({"unread": [unread(path="/usr/share/doc", scope="inspection")]}, "pass", "2 files looked at, nothing found."),
+        ({"unread": [unread(path="/usr/share/doc/a.gz")]}, "pass", "2 files looked at, nothing found."),
         (
             {"unread": [unread(path="/usr/a.zip!", scope="rest", reason="truncated")]},
             "undetermined",
-            "5 files looked at, nothing found. Not seen: the rest of /usr/a.zip! was not read (truncated).",
+            "2 files looked at, nothing found. Not seen: the rest of /usr/a.zip! was not read (truncated).",
         ),
         (
             {"unread": [unread(path="rootfs.bin", container=7, reason="encrypted")]},
             "undetermined",
-            "5 files looked at, nothing found. Not seen: rootfs.bin was not read (encrypted).",
+            "2 files looked at, nothing found. Not seen: rootfs.bin was not read (encrypted).",
         ),
         (
             {"unread": [unread(path="", container=None, file=None, scope="rest", reason="unsupported")]},
             "undetermined",
-            "5 files looked at, nothing found. Not seen: the rest of the artefact was not read (unsupported).",
+            "2 files looked at, nothing found. Not seen: the rest of the artefact was not read (unsupported).",
         ),
         (
             {"incomplete": [0]},
             "undetermined",
-            "5 files looked at, nothing found. Not seen: the artefact was not listed to its end.",
+            "2 files looked at, nothing found. Not seen: the artefact was not listed to its end.",
         ),
         (
             {"without": ["setting"]},
             "undetermined",
-            "5 files looked at, nothing found. Not seen: nobody looked for the facts 'setting'.",
+            "2 files looked at, nothing found. Not seen: nobody looked for the facts 'setting'.",
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_undecided_names_its_reasons_and_how_to_get_the_rest(tmp_path: Path, mak
     (judged,) = judge(path, [make_pack({"a": [("[findings]", more + "[findings]")]})])
     assert (judged.verdict, judged.missing) == ("undetermined", ("L",))
     assert judged.reason == (
-        "5 files looked at, nothing found. Undecided: path /etc/x; path /usr/x. Missing L: Ask it."
+        "2 files looked at, nothing found. Undecided: path /etc/x; path /usr/x. Missing L: Ask it."
     )
 
 
@@ -233,15 +233,15 @@ def test_fifty_thousand_findings_in_a_stable_order(tmp_path: Path, make_pack: Ma
             name = f"/telnet/{(i * 7919) % 50_000:05}"
             record.add(File(container=1, seq=i + 9, path=name, raw_path=None, type="regular", mode=0o644, size=1))
     pack = make_pack({"telnet": []})
-    started = time.monotonic()
+    started = time.process_time()
     (judged,) = judge(path, [pack])
-    spent = time.monotonic() - started
+    spent = time.process_time() - started
     assert judged.findings == 50_000
     with Record(path) as record:
         paths = [name for (name,) in record.db.execute("SELECT path FROM finding ORDER BY id")]
         assert record.db.execute("SELECT count(*) FROM evidence").fetchone() == (50_000,)
     assert paths == sorted(paths)
-    assert spent < 15
+    assert spent < 10
 
 
 def test_no_record_is_made_by_judging(tmp_path: Path) -> None:
