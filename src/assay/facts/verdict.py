@@ -14,7 +14,7 @@ class Rule(RecordFact, frozen=True, kw_only=True, array_like=True):
     run: Annotated[int, doc("run in which it judged")]
     pack: Annotated[str, doc("pack, as 3gpp-33.117-18.1")]
     name: Annotated[str, doc("identifier: pack/clause or pack/slug")]
-    digest: Annotated[str, doc("SHA-256 of the rule's file: which text judged")]
+    digest: Annotated[str, doc("SHA-256 of the rule's file and the shared queries that it uses: which text judged")]
     title: Annotated[str, doc("what is required, in a few words")]
     document: Annotated[str | None, doc("document and version it comes from")] = None
     clause: Annotated[str | None, doc("clause of that document")] = None
