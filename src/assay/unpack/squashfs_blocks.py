@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,11 +73,21 @@ def _lz4(data: bytes | memoryview, limit: int) -> bytes:
     return out
 
 
+class _Zstd(threading.local):
+    """One decoder for each thread: making one costs more than decoding a small block, and none may be shared."""
+
+    def __init__(self) -> None:
+        self.decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+
+
+_ZSTD = _Zstd()
+
+
 def _zstd(data: bytes | memoryview, limit: int) -> bytes:
     # The library allocates what the frame header declares.
     if zstandard.frame_content_size(data) > limit:
         raise Malformed("a zstd frame declares more than a block")
-    return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(data, max_output_size=limit)
+    return _ZSTD.decoder.decompress(data, max_output_size=limit)
 
 
 @dataclass(frozen=True)

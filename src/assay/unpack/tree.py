@@ -73,7 +73,13 @@ def walk(
         if inode in seen:
             yield Problem("malformed", f"directory inode {inode} was already listed at another place", path, 0)
         elif len(stack) >= DEPTH or len(path) > PATH:
-            yield Problem("limit", "directory is too deep", path, 0, f"depth {DEPTH}, path {PATH}")
+            yield Problem(
+                "limit",
+                f"directory is more than {DEPTH} deep or its path is longer than {PATH} bytes",
+                path,
+                0,
+                f"directory_depth={DEPTH}",
+            )
         else:
             seen.add(inode)
             stack.append((path, children(inode)))
