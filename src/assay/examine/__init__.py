@@ -1,7 +1,8 @@
 """The main job: artefacts are unpacked, inspected and identified into a record."""
 
 from .cache import default_folder
-from .examination import ExamineError, Outcome, Progress, examine
+from .main import ExamineError, Outcome, examine
 from .sandbox import SandboxUnavailable
+from .scheduler import Progress
 
 __all__ = ["ExamineError", "Outcome", "Progress", "SandboxUnavailable", "default_folder", "examine"]

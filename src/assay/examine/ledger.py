@@ -1,0 +1,183 @@
+"""Writing down what workers report: contents, the facts on them, and what could not be read.
+
+Each distinct content is entered once, with the facts of every inspector that wanted it, found by a worker in this run
+or kept in the cache from an earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from assay import unpack
+from assay.facts import ContentFact, TreeFact, families
+from assay.facts.structure import Collector, Content, Region, Unread
+from assay.record import Record
+from assay.unpack.base import Problem
+
+from .cache import FactCache
+from .protocol import Answer, AskContents, AskStored, Known, Result, Stretch, decode_facts
+from .state import Box, ContentState, Group, Job
+
+FACT_FAMILIES = tuple(name for name, family in families().items() if issubclass(family, ContentFact | TreeFact))
+
+
+class Ledger:
+    """The record as the scheduler writes it.
+
+    Args:
+        record: the record, open for writing.
+        cache: facts of earlier runs.
+        run: the run's fact.
+    """
+
+    def __init__(self, record: Record, cache: FactCache, run: int) -> None:
+        self.record = record
+        self.cache = cache
+        self.run = run
+        self.formats = unpack.formats()
+        self.collectors: dict[str, int] = {}
+        self.cached = 0
+        self.contents: dict[bytes, ContentState] = {}
+        for number, sha, size, kind, inspected in record.db.execute(
+            "SELECT id, sha256, size, kind, inspected FROM content"
+        ):
+            self.contents[bytes.fromhex(sha)] = ContentState(number, size, kind, set(inspected.split()), added=True)
+
+    def content(self, sha256: bytes, size: int, kind: str) -> ContentState:
+        """Return the state of a content, new or known."""
+        state = self.contents.get(sha256)
+        if state is None:
+            state = self.contents[sha256] = ContentState(self.record.reserve(Content), size, kind)
+        return state
+
+    def ensure(self, sha256: bytes, state: ContentState) -> None:
+        """Enter a content into the record, or complete which inspectors have seen it."""
+        inspected = " ".join(sorted(state.applied))
+        if not state.added:
+            fact = Content(sha256=sha256.hex(), size=state.size, kind=state.kind, inspected=inspected)
+            self.record.add(fact, number=state.id)
+            state.added = True
+        else:
+            self.record.update(Content, state.id, inspected=inspected)
+
+    def apply(self, box: Box, group: Group, state: ContentState, result: Result) -> None:
+        """Write down what inspectors found in a content."""
+        assert result.sha256 is not None
+        failed = False
+        for inspection in result.inspections:
+            if inspection.inspector in state.applied:
+                continue
+            state.applied.add(inspection.inspector)
+            self.facts(state, inspection.inspector, inspection.facts)
+            if inspection.error is None:
+                by_head = inspection.inspector in state.heads
+                self.cache.add_facts(result.sha256, inspection.inspector, by_head, inspection.facts)
+            else:
+                failed = True
+                problem = Problem("malformed", f"{inspection.inspector}: {inspection.error}", entries=0)
+                self.unread_group(box, group, problem, scope="inspection")
+        if result.inspections or not state.added:
+            self.ensure(result.sha256, state)
+        if not failed and (result.inspections or result.stored is not None):
+            self.cache.add(result.sha256, result.size, result.kind, result.stored)
+
+    def facts(self, state: ContentState, inspector: str, packed: bytes) -> None:
+        """Add an inspector's facts on a content."""
+        facts = decode_facts(packed)
+        collector = self.collector(inspector)
+        for name in FACT_FAMILIES:
+            for fact in getattr(facts, name):
+                self.record.add(fact, state.id, collector)
+
+    def collector(self, key: str) -> int:
+        """Return the collector fact of an inspector in this run."""
+        number = self.collectors.get(key)
+        if number is None:
+            name, _, version = key.partition("@")
+            number = self.record.add(Collector(name=name, version=int(version), run=self.run))
+            self.collectors[key] = number
+        return number
+
+    def from_cache(self, sha256: bytes, state: ContentState, cached: dict[str, tuple[bool, bytes]]) -> None:
+        """Add facts that an earlier run has found."""
+        fresh = {key: facts for key, (_, facts) in cached.items() if key not in state.applied}
+        if fresh or not state.added:
+            self.cached += not state.added
+            for key, packed in fresh.items():
+                state.applied.add(key)
+                self.facts(state, key, packed)
+            self.ensure(sha256, state)
+
+    def unread(
+        self, box: Box, problem: Problem, *, scope: str = "entry", path: str = "", file: int | None = None
+    ) -> None:
+        """Add an `unread` fact."""
+        self.record.add(
+            Unread(
+                artefact=box.artefact,
+                container=box.id if box.id > 0 else None,
+                file=file,
+                path=box.path + path,
+                scope=scope,
+                reason=problem.reason,
+                limit=problem.limit,
+                detail=problem.detail,
+                entries=problem.entries,
+            )
+        )
+
+    def unread_group(self, box: Box, group: Group, problem: Problem, scope: str = "entry") -> None:
+        """Add an `unread` fact for each file of a group."""
+        if not group.files:
+            self.unread(box, problem, scope=scope)
+        for number, path in zip(group.files, group.paths, strict=True):
+            self.unread(box, problem, scope=scope, path=path, file=number)
+
+    def regions(self, box: Box, stretches: Iterable[Stretch]) -> None:
+        """Add what explains the bytes of a container, or of the artefact if it is one."""
+        nested = box.id if box.id > 0 and box.parent is not None else None
+        for s in stretches:
+            self.record.add(
+                Region(
+                    artefact=box.artefact, container=nested, offset=s.offset, length=s.length, kind=s.kind, by=s.by,
+                    entropy=s.entropy,
+                )
+            )  # fmt: skip
+
+    def answer_stored(self, question: AskStored) -> Answer:
+        """Recognise contents by their stored form."""
+        answers: list[Known | None] = []
+        for digest, wanted in zip(question.digests, question.wanted, strict=True):
+            row = self.cache.by_stored(digest) if digest is not None else None
+            if row is None or row[2] in self.formats:
+                answers.append(None)
+                continue
+            sha256, size, kind = row
+            cached = self.cache.facts(sha256)
+            if any(key not in cached for key in wanted):
+                answers.append(None)
+                continue
+            state = self.content(sha256, size, kind)
+            self.from_cache(sha256, state, {k: v for k, v in cached.items() if v[0] or k in wanted})
+            answers.append(Known(sha256, size, kind, []))
+        return Answer(answers)
+
+    def answer_contents(self, job: Job, question: AskContents) -> Answer:
+        """Say which inspectors must still look at contents."""
+        answers: list[Known | None] = []
+        for sha256, size, kind, by_path, by_head in question.contents:
+            state = self.content(sha256, size, kind)
+            state.heads.update(by_head)
+            wanted = {*by_path, *by_head}
+            todo = wanted - state.applied - state.claimed
+            if todo or not wanted:
+                cached = self.cache.facts(sha256)
+                hits = {key: cached[key] for key in todo if key in cached}
+                if hits:
+                    self.from_cache(sha256, state, hits)
+                    todo -= hits.keys()
+            if todo:
+                state.claimed |= todo
+                job.claims.append(sha256)
+            answers.append(Known(sha256, size, kind, sorted(todo)))
+        return Answer(answers)

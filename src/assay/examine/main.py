@@ -1,0 +1,187 @@
+"""The main job from end to end: artefacts in, a record with all facts out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from assay import __version__
+from assay.facts.identity import Identity
+from assay.facts.structure import Artefact, Collector, Run
+from assay.record import Record
+from assay.unpack.base import Limits
+
+from .cache import FactCache
+from .coverage import write_coverage
+from .examination import Examination
+from .images import compose_images
+from .ledger import Ledger
+from .pool import Pool
+from .scheduler import Progress, Scheduler
+from .tree_stage import TreeStage
+
+
+class ExamineError(Exception):
+    """The examination cannot be done (on); one line that says what, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an examination ended."""
+
+    record: Path
+    artefacts: int
+    containers: int
+    files: int
+    contents: int
+    bytes_read: int
+    unread: int
+    """Entries that could not be read."""
+    cached: int
+    """Contents whose facts came from the cache."""
+    seconds: float
+    resumed: bool
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def examine(
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    limits: Limits | None = None,
+    workers: int | None = None,
+    sandbox: bool = True,
+    cache: Path | None = None,
+    spool: Path | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Examine artefacts into a record; continue a record whose examination of the same artefacts was cut short.
+
+    Args:
+        paths: artefacts: files or directories.
+        output: the record to make or to continue.
+        limits: limits on the work; kept in the record.
+        workers: worker processes; by default one for each processor.
+        sandbox: refuse to work unless workers can be fully confined.
+        cache: folder of the fact cache; None for no cache.
+        spool: folder for nameless temporary files; by default the system's.
+        progress: told what goes on.
+
+    Returns:
+        Counts of what was read and what was not.
+
+    Raises:
+        ExamineError: an artefact cannot be read, or the record holds a finished or another examination.
+        RecordError: the record cannot be written.
+        SandboxUnavailable: workers cannot be confined, and `sandbox`.
+        KeyboardInterrupt: interrupted; the record can be continued.
+    """
+    limits = limits or Limits()
+    started = time.monotonic()
+    given: list[list[object]] = []
+    for path in paths:
+        try:
+            status = path.stat()
+            if not path.is_dir():
+                with path.open("rb"):
+                    pass
+        except OSError as error:
+            raise ExamineError(f"{path}: cannot be read: {error.strerror}") from error
+        if not (path.is_dir() or path.is_file()):
+            raise ExamineError(f"{path}: is neither a file nor a directory")
+        given.append([str(path.resolve()), status.st_size if path.is_file() else None, status.st_mtime_ns])
+    fresh = not output.exists()
+    pool = Pool(limits, required=sandbox)
+    examination = None
+    try:
+        with Record(output, write=True) as record:
+            run, numbers, resumed = _begin(record, given, limits)
+            facts = FactCache(cache)
+            ledger = Ledger(record, facts, run)
+            examination = Examination(ledger, limits)
+            try:
+                scheduler = Scheduler(
+                    examination, ledger, pool, limits, progress, most=workers or os.cpu_count() or 1, spool_folder=spool
+                )
+                record.update(Run, run, sandbox=scheduler.start_worker().sandbox)
+                for number, path in zip(numbers, paths, strict=True):
+                    examination.give(number, path, "" if len(paths) == 1 else f"[{number}]")
+                scheduler.loop()
+                compose_images(record)
+                TreeStage(ledger, pool, progress).run()
+                write_coverage(record, ledger.collector)
+                record.update(Run, run, finished=now())
+            except BaseException:
+                # what was read so far is whole in itself: keep it, the next run goes on from there
+                record.commit()
+                raise
+            finally:
+                facts.close()
+            return _outcome(record, examination, started, resumed)
+    except BaseException:
+        if fresh and output.exists() and (examination is None or not examination.ledger.contents):
+            output.unlink()
+        raise
+    finally:
+        pool.close()
+
+
+def _begin(record: Record, given: list[list[object]], limits: Limits) -> tuple[int, list[int], bool]:
+    """Enter the run and its artefacts, or find those of the run to be continued."""
+    old = record.db.execute(
+        "SELECT id, finished, options FROM run WHERE command = 'examine' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    if old is not None:
+        number, finished, options = old
+        if finished is not None:
+            raise ExamineError(
+                f"{record.path}: holds a finished examination; choose another name with -o, or remove it"
+            )
+        if msgspec.json.decode(options).get("artefacts") != given:
+            raise ExamineError(
+                f"{record.path}: holds an unfinished examination of other artefacts (or they have changed since); "
+                "choose another name with -o, or remove it"
+            )
+        numbers = [row[0] for row in record.db.execute("SELECT id FROM artefact ORDER BY id")]
+        return number, numbers, True
+    options = {"artefacts": given, "limits": msgspec.structs.asdict(limits)}
+    run = record.add(Run(command="examine", version=__version__, started=now(), options=options))
+    collector = record.add(Collector(name="examine", version=1, run=run))
+    numbers = []
+    for path, size, _ in given:
+        assert isinstance(size, int | None)
+        number = record.add(Artefact(sha256=None, size=size, format="directory" if size is None else None))
+        name = Path(str(path)).name
+        record.add(Identity(subject=f"artefact:{number}", attribute="name", value=name), None, collector)
+        numbers.append(number)
+    record.commit()
+    return run, numbers, False
+
+
+def _outcome(record: Record, examination: Examination, started: float, resumed: bool) -> Outcome:
+    def count(sql: str) -> int:
+        return int(record.db.execute(sql).fetchone()[0] or 0)
+
+    record.commit()
+    return Outcome(
+        record=record.path,
+        artefacts=count("SELECT count(*) FROM artefact"),
+        containers=count("SELECT count(*) FROM container"),
+        files=count("SELECT count(*) FROM file"),
+        contents=count("SELECT count(*) FROM content"),
+        bytes_read=examination.done_bytes,
+        unread=count("SELECT sum(max(entries, 1)) FROM unread"),
+        cached=examination.ledger.cached,
+        seconds=time.monotonic() - started,
+        resumed=resumed,
+    )

@@ -1,0 +1,103 @@
+"""Running the tree inspectors, when all contents of a record have been seen.
+
+They see facts only, but facts that stem from an image: so they run in a confined worker too, which reads the record and
+nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from assay.facts import TreeFact
+from assay.inspect import inspectors
+from assay.unpack.base import Problem
+
+from .ledger import FACT_FAMILIES, Ledger
+from .pool import Pool, WorkerHandle
+from .protocol import Closed, TreeFacts, TreeTask, decode_facts, decode_reply
+from .scheduler import Progress, cause
+from .state import Box, Job
+from .trees import roots
+from .worker import PAGE
+
+
+class TreeStage:
+    """The tree inspectors' turn.
+
+    Args:
+        ledger: where facts go.
+        pool: gives the worker.
+        progress: told which tree is looked at.
+    """
+
+    def __init__(self, ledger: Ledger, pool: Pool, progress: Progress | None) -> None:
+        self.ledger = ledger
+        self.pool = pool
+        self.progress = progress
+
+    def run(self) -> None:
+        """Run the tree inspectors on every root file system of the record."""
+        self.ledger.record.index()
+        known = {
+            row[0] for row in self.ledger.record.db.execute("SELECT DISTINCT tree FROM coverage WHERE tree IS NOT NULL")
+        }
+        jobs: deque[Job] = deque()
+        names = list(inspectors()[1])
+        for number, artefact, path in self.ledger.record.db.execute(
+            "SELECT id, artefact, path FROM container WHERE listed > 1 ORDER BY id"
+        ).fetchall():
+            if number not in known:
+                found = roots(self.ledger.record.db, number)
+                if found:
+                    jobs.append(Job(Box(number, artefact, path, 0), roots=found, inspectors=names))
+        self.ledger.record.commit()
+        worker: WorkerHandle | None = None
+        while jobs:
+            job = jobs.popleft()
+            if worker is None:
+                worker = self.pool.start(self.ledger.record.path)
+            worker.context = job
+            assert job.roots is not None
+            if self.progress is not None:
+                self.progress.update(0, 0, 0, 0, f"tree {job.box.path or '/'}")
+            task = TreeTask(job.box.id, job.roots, job.inspectors)
+            try:
+                worker.channel.send(task)
+                self.tree_facts(worker, job)
+                self.ledger.record.commit()
+            except (Closed, msgspec.DecodeError, TimeoutError):
+                _, step, _ = PAGE.unpack_from(worker.page)
+                problem = cause(self.pool.end(worker, kill=True), self.pool.limits, wall=False)
+                worker = None
+                self.ledger.record.rollback()
+                culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
+                self.ledger.unread(
+                    job.box, Problem(problem.reason, f"{culprit}: {problem.detail}", entries=0), scope="inspection"
+                )
+                left = [name for name in job.inspectors if name != culprit]
+                if left:
+                    jobs.appendleft(Job(job.box, roots=job.roots, inspectors=left))
+        if worker is not None:
+            self.pool.end(worker, kill=True)
+
+    def tree_facts(self, worker: WorkerHandle, job: Job) -> None:
+        """Take the facts on one container's trees."""
+        sql = "SELECT path, id FROM file WHERE container = ? ORDER BY seq"
+        files: dict[str, int] = dict(self.ledger.record.db.execute(sql, (job.box.id,)).fetchall())
+        while True:
+            reply = decode_reply(worker.channel.receive()[0])
+            if not isinstance(reply, TreeFacts):
+                raise Closed("not a tree worker's answer")
+            if reply.last:
+                return
+            facts = decode_facts(reply.facts)
+            collector = self.ledger.collector(f"{reply.inspector}@{reply.version}")
+            for name in FACT_FAMILIES:
+                for fact in getattr(facts, name):
+                    assert isinstance(fact, TreeFact)
+                    self.ledger.record.add(fact, job.box.id, files.get(fact.path or ""), collector)
+            if reply.error is not None:
+                problem = Problem("malformed", f"{reply.inspector}: {reply.error}", entries=0)
+                self.ledger.unread(job.box, problem, scope="inspection")
