@@ -37,6 +37,8 @@ def test_members(tmp_path: Path) -> None:
         "inspections_failed": 0,
         "contents": 8,
         "content_bytes": (8 << 20) + 4 * 200_000 + 5000 + 1700 + 900,
+        "unknown_regions": 1,
+        "unknown_bytes": 1 << 20,
     }
     assert found["hardening"] == {
         "pie": {"yes": 1, "partial": 0, "no": 2, "unknown": 1},

@@ -33,6 +33,7 @@ Findings: 4 (1 critical, 1 high, 2 medium, 0 low, 0 info)
   medium    3gpp-33.117-18.1/hardening  Stack is executable                        /rootfs!/usr/bin/httpd
 
 What was not seen
+  1.0 MiB in 1 stretch that no format explains
   reason     scope  entries  for example            detail
   malformed  entry        1  /rootfs!/opt/data.bin  xz: data are corrupt at offset 131072
   truncated  rest         1  /rootfs!               inode table ends early

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -85,6 +86,23 @@ def dumps(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def utc(text: str | None) -> str | None:
+    """Return an ISO 8601 time in UTC as RFC 3339 with a Z, or None if the text is no such time."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat().removesuffix("+00:00") + "Z"
+
+
+def place(path: str, line: int | None, offset: int | None) -> str:
+    """Return a place as text: the path, then the line, or else the offset."""
+    if line is not None:
+        return f"{path}:{line}"
+    return path if offset is None else f"{path} at offset {offset:#x}"
+
+
 def visible(text: str) -> str:
     r"""Return a text with everything that a screen would not show as itself made visible.
 
@@ -110,7 +128,7 @@ def shortened(text: str, limit: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it has to be: '1 file', '12,345 files'."""
-    plural = noun[:-1] + "ies" if noun.endswith("ry") else noun + "s"
+    plural = noun[:-1] + "ies" if noun.endswith("ry") else noun + ("es" if noun.endswith("ch") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
 
 
@@ -137,7 +155,9 @@ __all__ = [
     "dumps",
     "loads",
     "opened",
+    "place",
     "quantity",
     "shortened",
+    "utc",
     "visible",
 ]

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import assay
 
-from .base import Report, dumps, loads, opened
+from .base import Report, dumps, loads, opened, utc
 from .summary import Artefact, Summary, summarise
 
 NAMESPACE = uuid.UUID("8f2b1d0a-6c6e-5a3f-9d0e-2f6b6a1c7e55")
@@ -95,7 +95,7 @@ def write(record: Path, out: TextIO) -> None:
 
 def _metadata(summary: Summary) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    times = [run.finished or run.started for run in summary.runs]
+    times = [time for run in summary.runs if (time := utc(run.finished or run.started))]
     if times:
         out["timestamp"] = times[-1]
     out["tools"] = {"components": [{"type": "application", "name": "assay", "version": assay.__version__}]}

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import assay
 
-from .base import Report, dumps, opened
+from .base import Report, dumps, opened, utc
 from .evidence import findings
 from .summary import Judged, Summary, summarise
 
@@ -188,9 +188,8 @@ def _invocation(summary: Summary) -> dict[str, Any]:
     """Return the invocation, section 3.20, without its notifications."""
     out: dict[str, Any] = {"executionSuccessful": all(run.finished is not None for run in summary.runs)}
     if summary.runs:
-        out["startTimeUtc"] = summary.runs[0].started
-        if summary.runs[-1].finished:
-            out["endTimeUtc"] = summary.runs[-1].finished
+        times = {"startTimeUtc": utc(summary.runs[0].started), "endTimeUtc": utc(summary.runs[-1].finished)}
+        out |= {name: time for name, time in times.items() if time}
     return out
 
 

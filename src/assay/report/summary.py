@@ -56,6 +56,9 @@ class Completeness(Plain, frozen=True, kw_only=True):
     inspections_failed: int
     contents: int
     content_bytes: int
+    unknown_regions: int
+    """Stretches of artefacts and of what they hold that no format explains."""
+    unknown_bytes: int
 
 
 class Unread(Plain, frozen=True, kw_only=True):
@@ -332,6 +335,9 @@ def _completeness(db: sqlite3.Connection) -> Completeness:
         """SELECT coalesce(sum(CASE WHEN scope <> 'inspection' THEN entries END), 0),
                   coalesce(sum(scope = 'inspection'), 0) FROM unread"""
     ).fetchone()
+    unknown, unknown_bytes = db.execute(
+        "SELECT count(*), coalesce(sum(length), 0) FROM region WHERE kind = 'unknown'"
+    ).fetchone()
     contents, size = db.execute("SELECT count(*), coalesce(sum(size), 0) FROM content").fetchone()
     return Completeness(
         containers=containers,
@@ -345,6 +351,8 @@ def _completeness(db: sqlite3.Connection) -> Completeness:
         inspections_failed=failed,
         contents=contents,
         content_bytes=size,
+        unknown_regions=unknown,
+        unknown_bytes=unknown_bytes,
     )
 
 

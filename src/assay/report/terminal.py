@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .base import CLASSES, SEVERITIES, VERDICTS, Report, counted, opened, quantity, shortened
+from .base import CLASSES, SEVERITIES, VERDICTS, Report, counted, opened, place, quantity, shortened
 from .summary import Artefact, Summary, summarise
 
 STYLES = {
@@ -170,7 +170,7 @@ def _verdicts(page: Page, summary: Summary) -> None:
     if summary.worst:
         page.table(
             ["severity", "rule", "finding", "place"],
-            [[w.severity, w.rule, w.message, w.path + (f":{w.line}" if w.line else "")] for w in summary.worst],
+            [[w.severity, w.rule, w.message, place(w.path, w.line, w.offset)] for w in summary.worst],
             {"place": PATH},
         )
         if total > len(summary.worst):
@@ -179,6 +179,10 @@ def _verdicts(page: Page, summary: Summary) -> None:
 
 def _unseen(page: Page, summary: Summary) -> None:
     page.heading("What was not seen")
+    seen = summary.completeness
+    if seen.unknown_regions:
+        stretches = counted(seen.unknown_regions, "stretch")
+        page.line(f"{quantity(seen.unknown_bytes)} in {stretches} that no format explains", indent=2)
     if summary.unread:
         page.table(
             ["reason", "scope", "#entries", "for example", "detail"],

@@ -20,10 +20,22 @@ import jinja2
 from markupsafe import Markup
 
 import assay
-from assay.report.base import CLASSES, SEVERITIES, VERDICTS, Report, counted, opened, quantity, shortened, visible
+from assay.report.base import (
+    CLASSES,
+    SEVERITIES,
+    VERDICTS,
+    Report,
+    counted,
+    dumps,
+    opened,
+    place,
+    quantity,
+    shortened,
+    visible,
+)
 from assay.report.summary import MEASURES, STATES, summarise
 
-from .payload import UNREAD, prose, write_facts, write_index
+from .payload import prose, write_facts, write_index
 from .pictures import byte_maps
 
 SPLIT = "@@DATA@@"
@@ -35,6 +47,11 @@ def _finalize(value: object) -> object:
     return visible(value) if type(value) is str else value
 
 
+def _plain(value: object) -> str:
+    """Return an option's value: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else dumps(value)
+
+
 @cache
 def _template() -> tuple[jinja2.Template, str, str]:
     """Return the template, the style sheet and the script."""
@@ -42,8 +59,8 @@ def _template() -> tuple[jinja2.Template, str, str]:
     environment = jinja2.Environment(
         autoescape=True, finalize=_finalize, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"quantity": quantity, "short": shortened, "prose": prose}
-    environment.globals |= {"counted": counted}
+    environment.filters |= {"quantity": quantity, "short": shortened, "prose": prose, "plain": _plain}
+    environment.globals |= {"counted": counted, "place": place}
     texts = [here.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")]
     return environment.from_string(texts[0]), texts[1], texts[2]
 
@@ -64,8 +81,12 @@ def write(record: Path, out: TextIO) -> None:
                 """SELECT path, scope, reason, "limit", detail, entries FROM unread
                     ORDER BY scope = 'inspection', id LIMIT 300"""
             ).fetchall(),
+            unknown=db.execute(
+                """SELECT coalesce(c.path, 'artefact:' || r.artefact), r."offset", r.length, r.entropy
+                     FROM region AS r LEFT JOIN container AS c ON c.id = r.container
+                    WHERE r.kind = 'unknown' ORDER BY r.length DESC, r.id LIMIT 50"""
+            ).fetchall(),
             unread_rows=db.execute("SELECT count(*) FROM unread").fetchone()[0],
-            unread_kept=UNREAD,
             version=assay.__version__,
             classes=CLASSES,
             severities=SEVERITIES,

@@ -239,7 +239,8 @@
 
   function findingRow(i) {
     const rule = rules[findings.rule[i]];
-    const where = findings.path[i] + (findings.line[i] ? `:${findings.line[i]}` : "");
+    const [line, offset] = [findings.line[i], findings.offset[i]];
+    const where = findings.path[i] + (line !== null ? `:${line}` : offset !== null ? ` at offset 0x${offset.toString(16)}` : "");
     return el("div", "row", el("span", `tag sev-${rule.severity}`, rule.severity), el("p", "", middle(findings.message[i], 400)),
       el("p", "path", middle(where, 90)));
   }
