@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import contextlib
+import random
+import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from assay.judge import PackError, available_packs, load_pack
+from assay.judge import PackError, available_packs, judge, load_pack
 from assay.judge.pack import HOME
 
 from .conftest import HEAD, MakePack
+from .release import write
 
 SQL = "SELECT id FROM file"
 
@@ -135,3 +140,38 @@ def test_rule_files_cut_anywhere_are_refused_or_whole(name: str, tmp_path: Path)
         rules[0].write_bytes(whole[:cut])
         with pytest.raises(PackError):
             load_pack(folder)
+
+
+@pytest.mark.parametrize("name", list(available_packs()))
+def test_rule_files_with_bytes_changed_are_refused_or_whole(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    shutil.copytree(HOME / name, folder)
+    chance = random.Random(33117)
+    files = sorted(folder.glob("*.toml"))
+    for _ in range(20):
+        path = chance.choice(files)
+        whole = path.read_bytes()
+        broken = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        path.write_bytes(broken)
+        with contextlib.suppress(PackError):
+            load_pack(folder)
+        path.write_bytes(whole)
+    assert load_pack(folder).rules
+
+
+def test_the_example_of_the_how_to_works(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/how-to/write-a-rule.md").read_text()
+    for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
+        lines = textwrap.dedent(block)
+        (tmp_path / lines.split()[1].removeprefix("mypack/")).write_text(lines)
+    owned, given = {"/bin/su": (0o4755, 0, 0, b"su")}, {"/bin/su": (0o4775, 0, 0, b"su")}
+    got = []
+    for number, tree in enumerate((owned, given)):
+        (judged,) = judge(write(tmp_path / f"{number}.assay", [tree]), [tmp_path])
+        got.append((judged.rule.name, judged.verdict, judged.reason))
+    assert got == [
+        ("mypack/no-passwordless-su", "pass", "1 set-uid files named su looked at, nothing found."),
+        ("mypack/no-passwordless-su", "fail", "1 set-uid files named su looked at, 1 found."),
+    ]
