@@ -32,11 +32,13 @@ class Examination:
     Args:
         ledger: where facts go.
         limits: limits on depth and spool.
+        resumed: the record holds a part of this run already.
     """
 
-    def __init__(self, ledger: Ledger, limits: Limits) -> None:
+    def __init__(self, ledger: Ledger, limits: Limits, *, resumed: bool = False) -> None:
         self.ledger = ledger
         self.limits = limits
+        self.resumed = resumed
         self.spool = Spool()
         self.jobs: deque[Job] = deque()
         self.done_bytes = self.total_bytes = self.done_files = self.total_files = 0
@@ -86,11 +88,14 @@ class Examination:
             box: the container; its id is given here.
             file: the file that it is; None for an artefact.
         """
-        row = self.ledger.record.db.execute(
-            "SELECT id, complete, listed FROM container WHERE artefact = ? AND file IS ? AND format != 'image'",
-            (box.artefact, file),
-        ).fetchone()
-        if row is not None:
+        row = (
+            self.resumed
+            and self.ledger.record.db.execute(
+                "SELECT id, complete, listed FROM container WHERE artefact = ? AND file IS ? AND format != 'image'",
+                (box.artefact, file),
+            ).fetchone()
+        )
+        if row:
             box.id, complete, listed = row
             if complete:
                 return None

@@ -106,9 +106,11 @@ def examine(
     try:
         with Record(output, write=True) as record:
             run, numbers, resumed = _begin(record, given, limits)
+            if resumed:
+                record.index()
             facts = FactCache(cache)
             ledger = Ledger(record, facts, run)
-            examination = Examination(ledger, limits)
+            examination = Examination(ledger, limits, resumed=resumed)
             try:
                 scheduler = Scheduler(
                     examination, ledger, pool, limits, progress, most=workers or os.cpu_count() or 1, spool_folder=spool

@@ -1,7 +1,7 @@
 """Starting confined workers, and telling why one ended.
 
-The scheduler forks one process (the nursery) before it opens the record; the nursery loads readers and inspectors, and
-forks each worker from that clean state. So a worker starts in milliseconds, and its memory never holds anything of the
+With readers and inspectors loaded, the scheduler forks one process (the nursery) before it opens the record, and that
+forks each worker from its clean state. So a worker starts in milliseconds, and its memory never holds anything of the
 record or of another worker's input.
 """
 
@@ -24,7 +24,8 @@ import msgspec
 from assay.unpack.base import Limits
 
 from .protocol import Channel, Closed, Hello, Task, decode_reply
-from .sandbox import SandboxUnavailable, confine
+from .sandbox import PR_SET_PDEATHSIG, SandboxUnavailable, _libc, confine
+from .worker import Worker, prepare
 
 
 class Order(msgspec.Struct, array_like=True):
@@ -72,6 +73,7 @@ class Pool:
     def __init__(self, limits: Limits, *, required: bool = True) -> None:
         self.limits = limits
         self.required = required
+        prepare()  # before the fork: the scheduler needs the same modules, and they are loaded once
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -138,9 +140,6 @@ def _nursery(sock: socket.socket) -> None:
     """Serve the scheduler's orders; never returns."""
     code = 1
     try:
-        from .sandbox import PR_SET_PDEATHSIG, _libc
-        from .worker import prepare
-
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -150,7 +149,6 @@ def _nursery(sock: socket.socket) -> None:
         channel = Channel(sock)
         os.closerange(3, sock.fileno())
         os.closerange(sock.fileno() + 1, 4096)
-        prepare()
         gc.collect()
         gc.freeze()
         while True:
@@ -180,8 +178,6 @@ def _worker(channel: Channel, page: int, order: Order) -> None:
     """Be a worker; never returns."""
     code = 1
     try:
-        from .worker import Worker
-
         shared = mmap.mmap(page, 4096)
         os.close(page)
         record = None
