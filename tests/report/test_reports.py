@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,28 @@ def test_failing_leaves_the_old_report(tmp_path: Path, format: str) -> None:
         render(tmp_path / "not", format, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["not", "out"]
+
+
+@pytest.mark.parametrize("format", reports())
+def test_a_damaged_record_gives_a_report_or_says_that_it_is_damaged(tmp_path: Path, format: str) -> None:
+    whole = realistic(tmp_path / "r.assay").read_bytes()
+    dice = random.Random(7)
+    outcomes = set()
+    for i in range(40):
+        data = bytearray(whole)
+        if i % 4 == 0:
+            del data[dice.randrange(len(data)) :]
+        # The first page holds the table definitions' root; most damage shall reach what comes after.
+        for _ in range(dice.choice((1, 20, 300))):
+            if len(data) > 8192:
+                data[dice.randrange(8192, len(data))] = dice.randrange(256)
+        (tmp_path / "d.assay").write_bytes(data)
+        try:
+            render(tmp_path / "d.assay", format, io.StringIO())
+            outcomes.add("report")
+        except RecordError:
+            outcomes.add("error")
+    assert outcomes == {"report", "error"}
 
 
 def test_an_unknown_format() -> None:

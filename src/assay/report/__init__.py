@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import sqlite3
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TextIO
+
+from assay.record import RecordError
 
 from .base import Report
 
@@ -39,21 +42,31 @@ def render(record: Path, format: str, out: Path | TextIO) -> None:
 
     Raises:
         KeyError: there is no such format.
-        RecordError: not a record.
+        RecordError: not a record, or a damaged one.
         OSError: the file cannot be written.
     """
     report = reports()[format]
     if not isinstance(out, Path):
-        report.write(record, out)
+        _write(report, record, out)
         return
     number, unfinished = tempfile.mkstemp(dir=out.parent, prefix=".assay-report-")
     try:
         with os.fdopen(number, "w", encoding="utf-8", newline="\n") as stream:
-            report.write(record, stream)
+            _write(report, record, stream)
         Path(unfinished).replace(out)
     except BaseException:
         Path(unfinished).unlink(missing_ok=True)
         raise
+
+
+def _write(report: Report, record: Path, out: TextIO) -> None:
+    try:
+        report.write(record, out)
+    except UnicodeEncodeError:
+        raise  # the stream's encoding, not the record
+    except (sqlite3.Error, TypeError, ValueError) as error:
+        # A column of a damaged or meddled record can hold anything at all, whatever type it is declared with.
+        raise RecordError(f"{record}: is damaged: {error}") from error
 
 
 __all__ = ["Report", "render", "reports"]

@@ -384,7 +384,7 @@
     if (event.key === "/" && !(typing && event.target.type !== "checkbox")) {
       event.preventDefault();
       if (view === "binaries") return $("bq").focus();
-      if (view !== "findings") location.hash = "#findings";
+      if (view !== "findings") { history.pushState(null, "", "#findings"); go(); }
       root.classList.add("filtering");
       $("q").focus();
       $("q").select();
