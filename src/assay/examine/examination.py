@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from assay.facts.structure import Artefact, Container, File, Xattr
 from assay.unpack.base import FileSource, Limits, Problem
 
@@ -109,6 +111,7 @@ class Examination:
                 ):
                     self.ledger.record.db.execute(f"DELETE FROM {table}", (box.id,))  # noqa: S608
             else:
+                box.relisted = True
                 sql = """SELECT seq, id, content, id IN (SELECT file FROM unread WHERE scope = 'entry')
                          FROM file WHERE container = ?"""
                 box.known = {r[0]: (r[1], r[2], bool(r[3])) for r in self.ledger.record.db.execute(sql, (box.id,))}
@@ -159,7 +162,7 @@ class Examination:
                         group.paths.append(fact.path)
                     else:
                         box.groups[key] = Group(fact.seq, [number], [fact.path], locator, fact.size, again)
-        if not box.known:
+        if not box.relisted:
             for position, name, value in listing.xattrs:
                 self.ledger.record.add(Xattr(file=numbers[position], name=name, value=value))
             for problem in listing.problems:
@@ -174,9 +177,9 @@ class Examination:
         row = self.ledger.record.db.execute("SELECT complete FROM container WHERE file = ?", (file,)).fetchone()
         return row is None or not row[0]
 
-    def on_listed(self, box: Box, listed: Listed) -> None:
+    def on_listed(self, box: Box, listed: Listed, *, queue: bool = True) -> None:
         """End a container's listing and queue its files."""
-        if not box.known:
+        if not box.relisted:
             if listed.error is not None:
                 self.ledger.unread(box, listed.error, scope="rest")
             self.ledger.regions(box, listed.stretches)
@@ -190,7 +193,7 @@ class Examination:
                 if group is not None:
                     group.files.append(number)
                     group.paths.append(path)
-                elif not box.known:
+                elif not box.relisted:
                     missing = Problem("malformed", f"hard link to a file that the container does not list: {target}")
                     self.ledger.unread(box, missing, path=path, file=number)
             box.links.clear()
@@ -203,7 +206,8 @@ class Examination:
                     box, group, Problem("unsupported", "the container does not say where its bytes are")
                 )
                 del box.groups[group.seq]
-        self.queue_reads(box, [group for group in groups if group.locator is not None])
+        if queue:
+            self.queue_reads(box, [group for group in groups if group.locator is not None])
         self.finish_box(box)
 
     def queue_reads(self, box: Box, groups: Sequence[Group]) -> None:
@@ -266,7 +270,7 @@ class Examination:
             for number in group.files:
                 self.ledger.record.update(File, number, content=state.id)
         self.ledger.regions(box, result.stretches)
-        if result.nested is not None:
+        if result.nested is not None or result.inner is not None:
             self.enter(job, group, result)
 
     def whole(self, box: Box, kind: str) -> Stretch:
@@ -276,10 +280,8 @@ class Examination:
         return gap(FileSource(box.handle.fd), 0, box.size)
 
     def enter(self, job: Job, group: Group, result: Result) -> None:
-        """Queue a file that is a container, to be opened in turn."""
-        assert result.nested is not None
+        """Take up a file that is a container: queue it to be opened, or enter what has been read of it at once."""
         box = job.box
-        in_spool, start, size = result.nested
         raw = box.id <= 0
         depth = 0 if raw else box.depth + 1
         if depth >= self.limits.depth:
@@ -287,18 +289,22 @@ class Examination:
             problem = Problem("limit", text, entries=0, limit=f"depth={self.limits.depth}")
             self.ledger.unread_group(box, group, problem)
             return
-        handle = box.handle
-        if in_spool:
-            handle = job.spool
-            assert handle is not None
-            handle.count()
-            if self.spool.total > self.limits.spool_bytes:
-                limit = f"spool_bytes={self.limits.spool_bytes}"
-                self.ledger.unread_group(box, group, Problem("limit", "no room to spool it", entries=0, limit=limit))
-                return
-        elif box.folder is not None:
-            assert group.locator is not None
-            handle = Handle(directory.open_file(box.folder, group.locator))
+        handle, start, size = box.handle, 0, result.size
+        if result.nested is not None:
+            in_spool, start, size = result.nested
+            if in_spool:
+                handle = job.spool
+                assert handle is not None
+                handle.count()
+                if self.spool.total > self.limits.spool_bytes:
+                    limit = f"spool_bytes={self.limits.spool_bytes}"
+                    self.ledger.unread_group(
+                        box, group, Problem("limit", "no room to spool it", entries=0, limit=limit)
+                    )
+                    return
+            elif box.folder is not None:
+                assert group.locator is not None
+                handle = Handle(directory.open_file(box.folder, group.locator))
         path = box.path if raw else f"{box.path}{group.paths[0]}!"
         child = Box(
             0, box.artefact, path, depth, handle=handle, start=start, size=size, format=result.kind,
@@ -307,6 +313,16 @@ class Examination:
         if raw:
             self.ledger.record.update(Artefact, box.artefact, format=result.kind)
         opened = self.open_box(child, group.files[0] if group.files else None)
-        if opened is not None:
-            box.outstanding += not raw
+        if opened is None:
+            return
+        box.outstanding += not raw
+        if result.inner is None:
             self.queue(Job(opened), first=True)
+            return
+        child.outstanding += 1
+        self.on_opened(child, result.inner.opened)
+        file = msgspec.structs.replace(result.inner.file, container=child.id)
+        self.on_listing(child, Listing([file], [b""], [], []))
+        self.on_listed(child, Listed([]), queue=False)
+        self.on_result(Job(child, spool=job.spool), result.inner.result)
+        self.finish_job(child)

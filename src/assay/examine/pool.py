@@ -60,6 +60,9 @@ class WorkerHandle:
     task: Task | None = None
     context: object = None
     since: float = field(default_factory=time.monotonic)
+    signs: tuple[int, ...] = ()
+    """What its page said when last looked at: a worker whose page changes is alive."""
+    read_before: int = 0
 
 
 class Pool:

@@ -53,6 +53,8 @@ class ReadTask(msgspec.Struct, array_like=True, tag="read"):
     items: list[Item]
     limits: Limits
     each: bool = False
+    inline: bool = False
+    """Small compressed streams among the files may be read at once, inside this task."""
 
 
 class TreeTask(msgspec.Struct, array_like=True, tag="tree"):
@@ -162,6 +164,16 @@ class Result(msgspec.Struct, array_like=True):
     """It is a container: (in the spool, not in place; offset; length) of its bytes."""
     stretches: list[Stretch] = []
     """For a compressed stream: what of its source the decoder used."""
+    inner: "Inner | None" = None
+    """It is a small compressed stream and has been read at once: what came out."""
+
+
+class Inner(msgspec.Struct, array_like=True):
+    """A small stream, opened, listed and read together with the file that it is. `file.container` is left 0."""
+
+    opened: Opened
+    file: File
+    result: Result
 
 
 class Results(msgspec.Struct, array_like=True, tag="results"):

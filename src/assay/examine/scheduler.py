@@ -100,6 +100,9 @@ class Scheduler:
                 self.serve(key.data)
             moment = time.monotonic()
             for worker in [w for w in self.workers if w.task is not None]:
+                signs = PAGE.unpack_from(worker.page)
+                if signs != worker.signs:
+                    worker.signs, worker.since = signs, moment
                 if moment - worker.since > self.limits.wall_seconds:
                     self.bury(worker, wall=True)
             if moment - committed > COMMIT_SECONDS:
@@ -117,13 +120,10 @@ class Scheduler:
     def show(self) -> None:
         """Tell the progress display."""
         assert self.progress is not None
-        self.progress.update(
-            self.examination.done_bytes,
-            self.examination.total_bytes,
-            self.examination.done_files,
-            self.examination.total_files,
-            self.what,
-        )
+        work = self.examination
+        running = sum(PAGE.unpack_from(w.page)[2] - w.read_before for w in self.workers if w.task is not None)
+        done = min(work.total_bytes, work.done_bytes + running)
+        self.progress.update(done, work.total_bytes, work.done_files, work.total_files, self.what)
 
     def dispatch(self) -> None:
         """Give queued jobs to idle workers, starting workers as needed."""
@@ -177,10 +177,12 @@ class Scheduler:
             items = [
                 Item(g.seq, g.paths[:64], None if each else g.locator, g.size, g.only_container) for g in job.groups
             ]
-            worker.task = ReadTask(box.id, box.format, box.start, box.size, items, self.limits, each)
+            inline = not self.examination.resumed and box.depth + 1 < self.limits.depth
+            worker.task = ReadTask(box.id, box.format, box.start, box.size, items, self.limits, each, inline)
             self.what = box.path + job.groups[0].paths[0] if job.groups else box.path
         worker.context = job
         worker.since = time.monotonic()
+        worker.read_before = PAGE.unpack_from(worker.page)[2]
         try:
             worker.channel.send(worker.task, fds)
         except Closed:

@@ -64,6 +64,8 @@ class Box:
     groups: dict[int, Group] = field(default_factory=dict)
     links: list[tuple[int, str, str]] = field(default_factory=list)
     known: dict[int, tuple[int, int | None, bool]] = field(default_factory=dict)
+    relisted: bool = False
+    """Its listing is in the record from an earlier part of the run: `known` has each entry by its position."""
     seen: int = 0
     stored: int = 0
     listed: bool = False

@@ -44,6 +44,7 @@ from .protocol import (
     AskContents,
     AskStored,
     Channel,
+    Inner,
     Inspection,
     Item,
     Known,
@@ -69,6 +70,12 @@ IN_MEMORY = 32 << 20
 
 LARGE = 4 << 20
 """Contents above this size have a CPU budget of their own; smaller ones share that of their batch."""
+
+INLINE = 1 << 20
+"""Compressed streams up to this size are read within the task that reads the file."""
+
+SIGN_OF_LIFE = 64 << 20
+"""Bytes after which a reading that goes on says so, and is given a new CPU budget."""
 
 LISTING_BATCH = 1_000
 RESULT_BYTES = 8 << 20
@@ -141,11 +148,18 @@ class Held:
     item: Item
     result: Result
     by_path: list[str] = field(default_factory=list)
+    inside: int | None = None
+    """For what came out of a small stream: the item that the stream is."""
     head: bytes = b""
     data: Buffer = b""
     source: Source = field(default_factory=lambda: BytesSource(b""))
     where: tuple[bool, int] | None = None
     """Where its bytes lie in a file: (in the spool, offset)."""
+
+    @property
+    def blame(self) -> int:
+        """The item of the batch that a death of the worker is put down to."""
+        return self.item.seq if self.inside is None else self.inside
 
 
 def problem(error: BaseException, path: bytes = b"") -> Problem:
@@ -165,6 +179,11 @@ def one_line(error: BaseException) -> str:
     """Return an error as one line of at most 300 characters."""
     text = str(error) if isinstance(error, UnpackError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:300]
+
+
+def opened(reader: Reader) -> Opened:
+    """Return what is told of a container that a reader has claimed."""
+    return Opened(reader.format.name, reader.format.version, reader.declared, reader.detail, reader.format.stream)
 
 
 class Worker:
@@ -231,9 +250,7 @@ class Worker:
             os.close(fd)
             return
         self.keep(task.container, fd, reader)
-        self.channel.send(
-            Opened(reader.format.name, reader.format.version, reader.declared, reader.detail, reader.format.stream)
-        )
+        self.channel.send(opened(reader))
         failure = self.send_entries(task.container, reader, limits)
         try:
             stretches = [] if reader.format.stream else cover(source, reader.claims(), reader.format.name)
@@ -291,6 +308,7 @@ class Worker:
         self.spool = spool
         cpu_budget(task.limits.cpu_seconds)
         held: list[Held] = []
+        self.inner: list[Held] = []
         try:
             readers: list[Reader]
             if task.each:
@@ -307,12 +325,14 @@ class Worker:
             h = Held(item, Result(item.seq, stored=digest), wanted)
             held.append(h)
             self.take(task, h, reader, known)
+        outer = list(held)
+        held += self.inner
         self.inspect(task, held)
         results: list[Result] = []
         weight = 0
-        for h in held:
+        for h in outer:
             results.append(h.result)
-            weight += sum(len(i.facts) for i in h.result.inspections) + 100
+            weight += _weight(h.result)
             if weight > RESULT_BYTES:
                 self.channel.send(Results(results, last=False))
                 results, weight = [], 0
@@ -390,6 +410,9 @@ class Worker:
                 digest.update(chunk)
                 if size < unpack.HEAD:
                     h.head += chunk[: unpack.HEAD - size]
+                if size // SIGN_OF_LIFE != (size + len(chunk)) // SIGN_OF_LIFE:
+                    self.mark(h.blame)
+                    cpu_budget(task.limits.cpu_seconds)  # what moves on may go on: its length has limits of its own
                 size += len(chunk)
                 self.read_bytes += len(chunk)
                 if in_place:
@@ -402,7 +425,6 @@ class Worker:
                     for piece in chunks:
                         _write(spool, piece)
                     chunks.clear()
-                    self.mark(h.item.seq)
             h.result.sha256 = digest.digest()
         finally:
             h.result.size = size
@@ -427,13 +449,14 @@ class Worker:
                 h.data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
                 h.source = BytesSource(h.data)
                 h.where = (False, task.start + span[0]) if span is not None and not task.each else None
-                if task.each:
+                if task.each and h.inside is None:
                     h.where = (False, 0)
 
     def recognise(self, task: ReadTask, h: Held) -> None:
         """Find out whether an item is a container, and put its bytes where they can be handed over."""
         result = h.result
         result.kind = kind_of(h.head, result.size)
+        reader = None
         try:
             reader = unpack.identify(h.source, task.limits, h.head)
             name = reader.format.name if reader is not None else None
@@ -445,9 +468,34 @@ class Worker:
         if name is None:
             return
         result.kind = name
+        if reader is not None and reader.format.stream and self.may_inline(task, h):
+            self.read_stream(task, h, reader)
+            return
         if h.where is None:
             h.where = (True, self.spool_bytes(h))
         result.nested = (*h.where, result.size)
+
+    def may_inline(self, task: ReadTask, h: Held) -> bool:
+        """Tell whether a stream is small enough, and not inside another, to be read at once."""
+        return task.inline and h.inside is None and not h.item.only_container and h.result.size <= INLINE
+
+    def read_stream(self, task: ReadTask, h: Held, reader: Reader) -> None:
+        """Read a small stream together with the file that it is: thousands of them are common in documentation."""
+        (entry,) = reader.entries()
+        assert isinstance(entry, Entry)
+        file = file_fact(0, 0, entry)
+        item = Item(0, [file.path], None if entry.locator is None else encode(entry.locator), entry.size)
+        inner = Held(item, Result(0), self.wanted_by_path(item.paths), inside=h.item.seq)
+        try:
+            self.load(task, inner, reader, self.spool)
+        except (Exception, MemoryError) as error:
+            inner.result.problem = problem(error)
+            inner.result.sha256 = None
+        inner.result.stretches = cover(h.source, reader.claims(), reader.format.name)
+        if inner.head:
+            self.recognise(task, inner)
+        h.result.inner = Inner(opened(reader), file, inner.result)
+        self.inner.append(inner)
 
     def spool_bytes(self, h: Held) -> int:
         """Write a content that is in memory to the spool of this task, and return its offset there."""
@@ -475,7 +523,7 @@ class Worker:
                 continue
             content = Content(h.data, h.head, h.result.kind)
             for step, key in enumerate(known.run, 1):
-                self.mark(h.item.seq, step)
+                self.mark(h.blame, step)
                 if content.size > LARGE:
                     cpu_budget(task.limits.cpu_seconds)
                 h.result.inspections.append(self.run(key, content))
@@ -494,7 +542,7 @@ class Worker:
         return (
             (i.max_size is None or h.result.size <= i.max_size)
             and (not i.text_only or h.result.kind in ("text", "script"))
-            and (i.containers or h.result.nested is None)
+            and (i.containers or (h.result.nested is None and h.result.inner is None))
         )
 
     def run(self, key: str, content: Content) -> Inspection:
@@ -533,6 +581,12 @@ class Worker:
                 packed = encode({name: rows for name, rows in facts.items() if rows})
                 self.channel.send(TreeFacts(inspector.name, inspector.version, packed, error, last=False))
         self.channel.send(TreeFacts("", 0, encode({}), None, last=True))
+
+
+def _weight(result: Result) -> int:
+    """Return about how many bytes a result takes in a message."""
+    inside = _weight(result.inner.result) if result.inner is not None else 0
+    return sum(len(inspection.facts) for inspection in result.inspections) + 200 + inside
 
 
 def _write(fd: int, data: Any) -> None:  # noqa: ANN401 - any buffer
