@@ -37,7 +37,7 @@ def _by_magic() -> tuple[dict[int, dict[bytes, list[Format]]], dict[int, list[in
         for offset, magic in format.magics:
             table.setdefault(offset, {}).setdefault(magic, []).append(format)
             lengths.setdefault(offset, set()).add(len(magic))
-        if format.tail:
+        if format.tail is not None:
             tails.append(format)
     return table, {offset: sorted(sizes) for offset, sizes in lengths.items()}, tails
 
@@ -46,11 +46,13 @@ def candidates(head: bytes) -> list[Format]:
     """Return the formats whose magic matches the first bytes of a source, the ones to be tried first at the front."""
     table, lengths, _ = _by_magic()
     found: dict[str, Format] = {}
+    size = len(head)
     for offset, magics in table.items():
-        for length in lengths[offset]:
-            for format in magics.get(head[offset : offset + length], ()):
-                found[format.name] = format
-    return sorted(found.values(), key=lambda format: -format.priority)
+        if offset < size:
+            for length in lengths[offset]:
+                for format in magics.get(head[offset : offset + length], ()):
+                    found[format.name] = format
+    return sorted(found.values(), key=lambda format: -format.priority) if len(found) > 1 else list(found.values())
 
 
 def identify(source: Source, limits: Limits, head: bytes | None = None) -> Reader | None:
@@ -70,7 +72,9 @@ def identify(source: Source, limits: Limits, head: bytes | None = None) -> Reade
     if head is None:
         head = source.pread(0, HEAD)
     seen = candidates(head)
-    for format in [*seen, *(f for f in _by_magic()[2] if f not in seen)]:
+    whole = source.size <= len(head)
+    tails = [f for f in _by_magic()[2] if f not in seen and not (whole and f.tail is not None and f.tail not in head)]
+    for format in [*seen, *tails]:
         try:
             return format.open(source, limits)
         except NotThisFormat:

@@ -331,8 +331,8 @@ class Format:
     """Higher is tried first, where one source can be two formats."""
     stream: bool = False
     """A compressed stream: one entry, no names of its own."""
-    tail: bool = False
-    """`magics` may also be found by looking at the end of the source; `open` is tried on every source of this kind."""
+    tail: bytes | None = None
+    """Bytes near the end by which the format is known too: `open` is tried on every source that may hold them."""
     extra: dict[str, str] = field(default_factory=dict)
 
 

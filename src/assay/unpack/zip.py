@@ -308,7 +308,7 @@ FORMAT = Format(
     title="ZIP archive (also jar, wheel, Android package, self-extracting program)",
     open=open_zip,
     magics=((0, b"PK\3\4"), (0, b"PK\5\6")),
-    tail=True,
+    tail=b"PK\x05\x06",
     references=(
         Reference("APPNOTE.TXT, .ZIP File Format Specification 6.3.10", "https://support.pkware.com/pkzip/appnote"),
         Reference("Info-ZIP extra field list (extrafld.txt)", "https://infozip.sourceforge.net/"),
