@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from assay import __version__
 from assay.facts.identity import Identity
 from assay.facts.structure import Artefact, Collector, Run
-from assay.record import Record
+from assay.record import Record, now
 from assay.unpack.base import Limits
 
 from .cache import FactCache
@@ -29,6 +29,20 @@ from .tree_stage import TreeStage
 
 class ExamineError(Exception):
     """The examination cannot be done (on); one line that says what, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """An artefact as it was given."""
+
+    path: Path
+    size: int | None
+    mtime: int
+
+    def key(self) -> str:
+        """Return a digest by which a continued run knows that it is the same: where it lies stays out of the record."""
+        text = f"{self.path.resolve()}\0{self.size}\0{self.mtime}"
+        return hashlib.sha256(os.fsencode(text)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -47,11 +61,6 @@ class Outcome:
     """Contents whose facts came from the cache."""
     seconds: float
     resumed: bool
-
-
-def now() -> str:
-    """Return the time as ISO 8601 in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def examine(
@@ -88,10 +97,9 @@ def examine(
     """
     limits = limits or Limits()
     started = time.monotonic()
-    given: list[list[object]] = []
+    given: list[Given] = []
     for path in paths:
         try:
-            status = path.stat()
             if not path.is_dir():
                 with path.open("rb"):
                     pass
@@ -99,7 +107,7 @@ def examine(
             raise ExamineError(f"{path}: cannot be read: {error.strerror}") from error
         if not (path.is_dir() or path.is_file()):
             raise ExamineError(f"{path}: is neither a file nor a directory")
-        given.append([str(path.resolve()), status.st_size if path.is_file() else None, status.st_mtime_ns])
+        given.append(Given(path, path.stat().st_size if path.is_file() else None, path.stat().st_mtime_ns))
     fresh = not output.exists()
     pool = Pool(limits, required=sandbox)
     examination = None
@@ -138,8 +146,9 @@ def examine(
         pool.close()
 
 
-def _begin(record: Record, given: list[list[object]], limits: Limits) -> tuple[int, list[int], bool]:
+def _begin(record: Record, given: list[Given], limits: Limits) -> tuple[int, list[int], bool]:
     """Enter the run and its artefacts, or find those of the run to be continued."""
+    keys = [g.key() for g in given]
     old = record.db.execute(
         "SELECT id, finished, options FROM run WHERE command = 'examine' ORDER BY id DESC LIMIT 1"
     ).fetchone()
@@ -149,21 +158,20 @@ def _begin(record: Record, given: list[list[object]], limits: Limits) -> tuple[i
             raise ExamineError(
                 f"{record.path}: holds a finished examination; choose another name with -o, or remove it"
             )
-        if msgspec.json.decode(options).get("artefacts") != given:
+        if msgspec.json.decode(options).get("artefacts") != keys:
             raise ExamineError(
                 f"{record.path}: holds an unfinished examination of other artefacts (or they have changed since); "
                 "choose another name with -o, or remove it"
             )
         numbers = [row[0] for row in record.db.execute("SELECT id FROM artefact ORDER BY id")]
         return number, numbers, True
-    options = {"artefacts": given, "limits": msgspec.structs.asdict(limits)}
+    options = {"artefacts": keys, "limits": msgspec.structs.asdict(limits)}
     run = record.add(Run(command="examine", version=__version__, started=now(), options=options))
     collector = record.add(Collector(name="examine", version=1, run=run))
     numbers = []
-    for path, size, _ in given:
-        assert isinstance(size, int | None)
-        number = record.add(Artefact(sha256=None, size=size, format="directory" if size is None else None))
-        name = Path(str(path)).name
+    for g in given:
+        number = record.add(Artefact(sha256=None, size=g.size, format="directory" if g.size is None else None))
+        name = os.fsencode(g.path.resolve().name).decode("utf-8", "backslashreplace")
         record.add(Identity(subject=f"artefact:{number}", attribute="name", value=name), None, collector)
         numbers.append(number)
     record.commit()

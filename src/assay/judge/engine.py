@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -21,7 +20,7 @@ from assay.facts import families
 from assay.facts.structure import Run
 from assay.facts.verdict import Evidence, Finding, Verdict
 from assay.facts.verdict import Rule as RuleFact
-from assay.record import Record, reader
+from assay.record import Record, now, reader
 
 from .conclude import Counts, conclude
 from .gaps import gaps
@@ -166,14 +165,10 @@ def judge(record_path: Path, packs: Sequence[Path | str], *, seconds: float = SE
 
 def _run(record: Record, asker: _Asker, packs: Sequence[Pack]) -> list[Judged]:
     options: dict[str, object] = {"packs": [pack.name for pack in packs], "seconds": asker.seconds}
-    run = record.add(Run(command="judge", version=assay.__version__, started=_now(), options=options))
+    run = record.add(Run(command="judge", version=assay.__version__, started=now(), options=options))
     judged = [_judge(record, asker, run, rule) for pack in packs for rule in pack.rules]
-    record.update(Run, run, finished=_now())
+    record.update(Run, run, finished=now())
     return judged
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _judge(record: Record, asker: _Asker, run: int, rule: Rule) -> Judged:

@@ -2,6 +2,6 @@
 
 from .query import QueryError, query, reader
 from .schema import describe
-from .store import Record, RecordError
+from .store import Record, RecordError, now
 
-__all__ = ["QueryError", "Record", "RecordError", "describe", "query", "reader"]
+__all__ = ["QueryError", "Record", "RecordError", "describe", "now", "query", "reader"]

@@ -10,6 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,11 @@ from assay.facts import Fact, columns
 from .schema import APPLICATION_ID, VERSION, ddl, implied
 
 F = TypeVar("F", bound=Fact)
+
+
+def now() -> str:
+    """Return the time as records hold it: ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class RecordError(Exception):
