@@ -4,7 +4,8 @@ CPU seconds are user and system time from wait4(2), of the program and of every 
 the reaper of orphans (prctl(2), PR_SET_CHILD_SUBREAPER), so that none escapes the account. Memory is sampled ten times
 a second: the sum over all descendants of PSS (proc(5), smaps_rollup), in which a page shared by n processes counts 1/n
 in each; a peak between two samples is missed, so the largest resident set of any one process (ru_maxrss) stands beside
-it. Only the standard library is used.
+it. The kernel carries ru_maxrss over from the process that starts another, so who measures has to stay small itself.
+Only the standard library is used.
 """
 
 from __future__ import annotations
