@@ -149,8 +149,11 @@ class Examination:
             numbers.append(number)
             box.seen += 1
             if fact.type == "hardlink":
-                box.links.append((number, fact.path, fact.link_target or ""))
-            elif fact.type == "regular" and not unread:
+                if content is None and not unread:
+                    box.links.append((fact.seq, number, fact.path, fact.link_target or ""))
+            elif fact.type != "regular":
+                box.bare.add(fact.path)
+            elif not unread:
                 box.stored += fact.size or 0
                 again = content is not None and self.is_container(content, number)
                 if content is None or again:
@@ -186,17 +189,7 @@ class Examination:
             self.ledger.record.update(Container, box.id, listed=box.seen, stored=box.stored)
         groups = sorted(box.groups.values(), key=lambda group: group.seq)
         box.groups = {group.seq: group for group in groups}
-        if box.links:
-            by_path = {path: group for group in groups for path in group.paths}
-            for number, path, target in box.links:
-                group = by_path.get(canonical(os.fsencode(target))[0])
-                if group is not None:
-                    group.files.append(number)
-                    group.paths.append(path)
-                elif not box.relisted:
-                    missing = Problem("malformed", f"hard link to a file that the container does not list: {target}")
-                    self.ledger.unread(box, missing, path=path, file=number)
-            box.links.clear()
+        self.resolve_links(box, groups)
         box.listed = True
         self.total_files += len(groups)
         self.total_bytes += sum(group.size or 0 for group in groups)
@@ -209,6 +202,31 @@ class Examination:
         if queue:
             self.queue_reads(box, [group for group in groups if group.locator is not None])
         self.finish_box(box)
+
+    def resolve_links(self, box: Box, groups: Sequence[Group]) -> None:
+        """Add each hard link to the group of the entry that it names: the last of that name before it, link or not."""
+        if not box.links:
+            return
+        anywhere = {path: group for group in reversed(groups) for path in group.paths}
+        before: dict[str, Group] = {}
+        passed = 0
+        for seq, number, path, target in box.links:
+            while passed < len(groups) and groups[passed].seq < seq:
+                before.update(dict.fromkeys(groups[passed].paths, groups[passed]))
+                passed += 1
+            named = canonical(os.fsencode(target))[0]
+            group = before.get(named) or anywhere.get(named)
+            if group is not None:
+                group.files.append(number)
+                group.paths.append(path)
+                before[path] = group
+            elif named in box.bare:
+                box.bare.add(path)
+            elif not box.relisted:
+                missing = Problem("malformed", f"hard link to a file that the container does not list: {target}")
+                self.ledger.unread(box, missing, path=path, file=number)
+        box.links.clear()
+        box.bare.clear()
 
     def queue_reads(self, box: Box, groups: Sequence[Group]) -> None:
         """Queue files in batches that keep neighbours together."""

@@ -62,7 +62,10 @@ class Box:
     format: str = "raw"
     parent: Box | None = None
     groups: dict[int, Group] = field(default_factory=dict)
-    links: list[tuple[int, str, str]] = field(default_factory=list)
+    links: list[tuple[int, int, str, str]] = field(default_factory=list)
+    """Hard links by name: position, fact, path, target."""
+    bare: set[str] = field(default_factory=set)
+    """Paths of entries that have no bytes: a hard link to one of them has none either."""
     known: dict[int, tuple[int, int | None, bool]] = field(default_factory=dict)
     relisted: bool = False
     """Its listing is in the record from an earlier part of the run: `known` has each entry by its position."""
