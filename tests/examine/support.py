@@ -36,7 +36,7 @@ def assay(*arguments: object, cwd: Path, **options: Any) -> subprocess.Completed
     environment = {**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "100", **options.pop("env", {})}
     return subprocess.run(
         [ASSAY, *map(str, arguments)],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, **options,
+        cwd=cwd, env=environment, capture_output=True, text=True, errors="surrogateescape", timeout=120, **options,
     )  # fmt: skip
 
 

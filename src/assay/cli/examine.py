@@ -73,7 +73,7 @@ def command(
     Everything in it is unpacked in place, every fact goes into one record, the record is judged by rule packs, and a
     report is written beside it. An examination that was interrupted is continued by the same command.
     """
-    from assay.examine import ExamineError, SandboxUnavailable, default_folder, examine
+    from assay.examine import ExamineError, SandboxUnavailable, default_folder, examine, keep_apart
     from assay.report import render
     from assay.report import reports as known
 
@@ -85,6 +85,10 @@ def command(
     record = output or Path(_stem(paths[0]) + ".assay")
     if record.parent != Path() and not record.parent.is_dir():
         raise Fault(f"{record.parent}: no such folder; make it, or choose another with -o")
+    try:
+        keep_apart(paths, [record, *(record.with_suffix(known()[name].suffix) for name in formats)])
+    except ExamineError as error:
+        raise Fault(str(error)) from error
     if replace and record.is_file() and _finished(record):
         record.unlink()
     try:

@@ -19,7 +19,7 @@ from assay.unpack.base import FileSource, Limits, Problem
 
 from . import directory
 from .ledger import Ledger
-from .listing import canonical, file_fact
+from .listing import canonical, file_fact, text
 from .protocol import MAX_FDS, Listed, Listing, Opened, Result, Stretch, encode
 from .state import Box, Group, Handle, Job, Spool
 from .stretches import gap
@@ -62,7 +62,9 @@ class Examination:
         box = Box(-number, number, prefix, 0, handle=Handle(fd), size=os.fstat(fd).st_size)
         content = self.ledger.record.db.execute("SELECT content FROM artefact WHERE id = ?", (number,)).fetchone()[0]
         self.total_bytes += box.size
-        box.groups[0] = Group(0, [], [path.name], encode(0), box.size, only_container=content is not None)
+        box.groups[0] = Group(
+            0, [], [text(os.fsencode(path.name))], encode(0), box.size, only_container=content is not None
+        )
         box.listed = True
         self.queue_reads(box, [box.groups[0]])
 

@@ -90,7 +90,8 @@ def examine(
         Counts of what was read and what was not.
 
     Raises:
-        ExamineError: an artefact cannot be read, or the record holds a finished or another examination.
+        ExamineError: an artefact cannot be read, the record would lie in one, or holds a finished or another
+            examination.
         RecordError: the record cannot be written.
         SandboxUnavailable: workers cannot be confined, and `sandbox`.
         KeyboardInterrupt: interrupted; the record can be continued.
@@ -108,6 +109,7 @@ def examine(
         if not (path.is_dir() or path.is_file()):
             raise ExamineError(f"{path}: is neither a file nor a directory")
         given.append(Given(path, path.stat().st_size if path.is_file() else None, path.stat().st_mtime_ns))
+    keep_apart(paths, [output])
     fresh = not output.exists()
     pool = Pool(limits, required=sandbox)
     examination = None
@@ -144,6 +146,24 @@ def examine(
         raise
     finally:
         pool.close()
+
+
+def keep_apart(paths: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """Refuse to write over what is examined, or into it.
+
+    Args:
+        paths: artefacts.
+        outputs: files that are to be written.
+
+    Raises:
+        ExamineError: an output is an artefact, or lies in one.
+    """
+    for path in [path.resolve() for path in paths]:
+        for output in outputs:
+            if output.resolve().is_relative_to(path):
+                raise ExamineError(
+                    f"{output}: would be written over or into what is to be examined; choose another place with -o"
+                )
 
 
 def _begin(record: Record, given: list[Given], limits: Limits) -> tuple[int, list[int], bool]:

@@ -31,7 +31,7 @@ from .worker import Worker, prepare
 class Order(msgspec.Struct, array_like=True):
     """From the scheduler to the nursery: start a worker (with a record to read, for trees), or ask for a status."""
 
-    record: str | None = None
+    record: bytes | None = None
     status_of: int = 0
     required: bool = True
     memory: int = 0
@@ -99,7 +99,7 @@ class Pool:
         """
         self.nursery.send(
             Order(
-                str(record) if record else None,
+                os.fsencode(record) if record else None,
                 required=self.required,
                 memory=self.limits.memory,
                 file_bytes=self.limits.spool_bytes,
@@ -185,7 +185,7 @@ def _worker(channel: Channel, page: int, order: Order) -> None:
         os.close(page)
         record = None
         if order.record is not None:
-            record = sqlite3.connect(f"{Path(order.record).resolve().as_uri()}?mode=ro", uri=True)
+            record = sqlite3.connect(f"{Path(os.fsdecode(order.record)).resolve().as_uri()}?mode=ro", uri=True)
             record.execute("PRAGMA temp_store = MEMORY")
             record.execute("PRAGMA trusted_schema = OFF")
             record.execute("SELECT count(*) FROM run").fetchone()  # opens every file it needs, while that is possible
