@@ -312,7 +312,7 @@ def test_hostile() -> None:
         + newc(b"z")
         + TRAILER
     )
-    for broken in mangled(data, count=500):
+    for broken in mangled(data, count=2000):
         survives(FORMAT, broken)
     header = struct.Struct("<13H")
     binary = header.pack(0o070707, 1, 2, 0o100644, 0, 0, 2, 0, 0, 9, 2, 0, 5) + b"x\0" + b"12345\0"

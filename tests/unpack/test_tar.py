@@ -26,6 +26,7 @@ from assay.unpack.base import (
     UnpackError,
 )
 from assay.unpack.tar import FORMAT, TarReader
+from assay.unpack.tar_header import merge
 
 from ..support.hostile import bounded, mangled, survives
 from ..support.hostile_tree import BODY, LONG, SECOND, archive, needs_bsdtar, tree
@@ -493,6 +494,31 @@ def test_extended_headers_that_are_wrong_or_too_large() -> None:
     assert found == [Problem("malformed", "the extended header at offset 0 belongs to no entry")]
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"0 a=b\n",
+        b"path=ab\n",
+        b"p=b" * 9 + b"\n",
+        b"x a=b\n",
+        b"11 path=ab\nx a=b\n",
+        b"1 a=b\n",
+        b"99 a=b\n",
+        b" a=b\n",
+        b"6 ab\n\n",
+    ],
+)
+def test_records_that_do_not_go_on_end(bad: bytes) -> None:
+    attributes: dict[bytes, bytes] = {}
+
+    def work() -> None:
+        with pytest.raises(Malformed):
+            merge(attributes, bad)
+
+    bounded(work, 1)
+    assert attributes == ({b"path": b"ab"} if bad.startswith(b"11 ") else {})
+
+
 def test_locators_that_are_none() -> None:
     reader = opened(packed(member("x", b"y")))
     for locator in (None, "x", [], [1], ["a", "b"], [5, None, 7]):
@@ -513,7 +539,7 @@ def test_hostile() -> None:
         pax_headers={"comment": "x"},
     )
     gnu = packed(member("b" * 200, b"1" * 700), member("b"), format=tarfile.GNU_FORMAT)
-    for broken in mangled(data, count=300):
+    for broken in mangled(data, count=2000, seed=99):
         survives(FORMAT, broken)
     for start in range(0, len(data) - 1024, 512):  # header fields with the checksum made right again
         for broken in mangled(data, count=12, seed=start, hot=range(start, start + 512)):

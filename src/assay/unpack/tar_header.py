@@ -160,8 +160,11 @@ def records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         space = data.find(b" ", at, at + 20)
         digits = data[at:space] if space > at else b""
         end = at + int(digits) if digits.isdigit() else 0
+        # A record that ends before its own keyword would be read again for ever.
+        if not at < space < end <= len(data) or data[end - 1] != 0x0A:
+            raise Malformed(f"an extended header has a wrong record at its byte {at}")
         keyword, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if not equals or end > len(data) or data[end - 1] != 0x0A:
+        if not equals:
             raise Malformed(f"an extended header has a wrong record at its byte {at}")
         yield keyword, value
         at = end
