@@ -281,7 +281,7 @@ class Examination:
             self.ledger.unread_group(box, group, result.problem)
         if result.sha256 is not None and not group.only_container:
             state = self.ledger.content(result.sha256, result.size, result.kind)
-            self.ledger.apply(box, group, state, result)
+            self.ledger.apply(job, group, state, result)
             if box.id <= 0:
                 values = {"sha256": result.sha256.hex(), "content": state.id}
                 self.ledger.record.update(Artefact, box.artefact, **values)
@@ -344,5 +344,5 @@ class Examination:
         file = msgspec.structs.replace(result.inner.file, container=child.id)
         self.on_listing(child, Listing([file], [b""], [], []))
         self.on_listed(child, Listed([]), queue=False)
-        self.on_result(Job(child, spool=job.spool), result.inner.result)
+        self.on_result(Job(child, spool=job.spool, claims=job.claims), result.inner.result)
         self.finish_job(child)

@@ -16,7 +16,7 @@ from assay.unpack.base import Problem
 
 from .cache import FactCache
 from .protocol import Answer, AskContents, AskStored, Known, Result, Stretch, decode_facts
-from .state import Box, ContentState, Group, Job
+from .state import Box, Claimed, ContentState, Group, Job
 
 FACT_FAMILIES = tuple(name for name, family in families().items() if issubclass(family, ContentFact | TreeFact))
 
@@ -37,11 +37,19 @@ class Ledger:
         self.formats = unpack.formats()
         self.collectors: dict[str, int] = {}
         self.cached = 0
+        self.claimed: dict[bytes, set[str]] = {}
+        self._shared: dict[frozenset[str], frozenset[str]] = {}
         self.contents: dict[bytes, ContentState] = {}
         for number, sha, size, kind, inspected in record.db.execute(
             "SELECT id, sha256, size, kind, inspected FROM content"
         ):
-            self.contents[bytes.fromhex(sha)] = ContentState(number, size, kind, set(inspected.split()), added=True)
+            state = ContentState(number, size, kind, self.shared(inspected.split()), added=True)
+            self.contents[bytes.fromhex(sha)] = state
+
+    def shared(self, names: Iterable[str]) -> frozenset[str]:
+        """Return a set of names, the same object for equal sets: a million contents have a few dozen."""
+        names = frozenset(names)
+        return self._shared.setdefault(names, names)
 
     def content(self, sha256: bytes, size: int, kind: str) -> ContentState:
         """Return the state of a content, new or known."""
@@ -60,22 +68,27 @@ class Ledger:
         else:
             self.record.update(Content, state.id, inspected=inspected)
 
-    def apply(self, box: Box, group: Group, state: ContentState, result: Result) -> None:
+    def apply(self, job: Job, group: Group, state: ContentState, result: Result) -> None:
         """Write down what inspectors found in a content."""
         assert result.sha256 is not None
+        box = job.box
         failed = False
+        heard: set[str] = set()
         for inspection in result.inspections:
-            if inspection.inspector in state.applied:
+            if inspection.inspector in state.applied or inspection.inspector in heard:
                 continue
-            state.applied.add(inspection.inspector)
+            heard.add(inspection.inspector)
             self.facts(state, inspection.inspector, inspection.facts)
             if inspection.error is None:
-                by_head = inspection.inspector in state.heads
+                claimed = job.claims.get(result.sha256)
+                by_head = claimed is not None and inspection.inspector in claimed.heads
                 self.cache.add_facts(result.sha256, inspection.inspector, by_head, inspection.facts)
             else:
                 failed = True
                 problem = Problem("malformed", f"{inspection.inspector}: {inspection.error}", entries=0)
                 self.unread_group(box, group, problem, scope="inspection")
+        if heard:
+            state.applied = self.shared(state.applied | heard)
         if result.inspections or not state.added:
             self.ensure(result.sha256, state)
         if not failed and (result.inspections or result.stored is not None):
@@ -103,8 +116,8 @@ class Ledger:
         fresh = {key: facts for key, (_, facts) in cached.items() if key not in state.applied}
         if fresh or not state.added:
             self.cached += not state.added
+            state.applied = self.shared(state.applied | fresh.keys())
             for key, packed in fresh.items():
-                state.applied.add(key)
                 self.facts(state, key, packed)
             self.ensure(sha256, state)
 
@@ -162,14 +175,22 @@ class Ledger:
             answers.append(Known(sha256, size, kind, []))
         return Answer(answers)
 
+    def release(self, job: Job) -> None:
+        """Let go of what a job had claimed for its worker."""
+        for sha256, claim in job.claims.items():
+            left = self.claimed.get(sha256, set())
+            left -= claim.inspectors
+            if not left:
+                self.claimed.pop(sha256, None)
+        job.claims.clear()
+
     def answer_contents(self, job: Job, question: AskContents) -> Answer:
         """Say which inspectors must still look at contents."""
         answers: list[Known | None] = []
         for sha256, size, kind, by_path, by_head in question.contents:
             state = self.content(sha256, size, kind)
-            state.heads.update(by_head)
             wanted = {*by_path, *by_head}
-            todo = wanted - state.applied - state.claimed
+            todo = wanted - state.applied - self.claimed.get(sha256, set())
             if todo or not wanted:
                 cached = self.cache.facts(sha256)
                 hits = {key: cached[key] for key in todo if key in cached}
@@ -177,7 +198,7 @@ class Ledger:
                     self.from_cache(sha256, state, hits)
                     todo -= hits.keys()
             if todo:
-                state.claimed |= todo
-                job.claims.append(sha256)
+                self.claimed.setdefault(sha256, set()).update(todo)
+                job.claims[sha256] = Claimed(todo, frozenset(by_head))
             answers.append(Known(sha256, size, kind, sorted(todo)))
         return Answer(answers)

@@ -236,10 +236,8 @@ class Scheduler:
             self.bury(worker)
 
     def release(self, job: Job) -> None:
-        """Let go of what a job had claimed for its worker."""
-        for sha256 in job.claims:
-            self.ledger.contents[sha256].claimed.clear()
-        job.claims.clear()
+        """Let go of what a job had claimed and spooled."""
+        self.ledger.release(job)
         job.spool = None
 
     def bury(self, worker: WorkerHandle, *, wall: bool = False) -> None:

@@ -75,6 +75,15 @@ class Box:
     outstanding: int = 0
 
 
+@dataclass(slots=True)
+class Claimed:
+    """What the worker of a job has been told to look at a content with."""
+
+    inspectors: set[str]
+    heads: frozenset[str]
+    """Inspectors that want it for what it is, whatever its path."""
+
+
 @dataclass
 class Job:
     """A task for a worker, not yet or being done."""
@@ -85,17 +94,16 @@ class Job:
     inspectors: list[str] = field(default_factory=list)
     attempts: int = 0
     spool: Handle | None = None
-    claims: list[bytes] = field(default_factory=list)
+    claims: dict[bytes, Claimed] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(slots=True)
 class ContentState:
-    """A distinct content of this record."""
+    """A distinct content of this record. There may be a million: kept small."""
 
     id: int
     size: int
     kind: str
-    applied: set[str] = field(default_factory=set)
-    claimed: set[str] = field(default_factory=set)
-    heads: set[str] = field(default_factory=set)
+    applied: frozenset[str] = frozenset()
+    """Inspectors that have been heard on it."""
     added: bool = False

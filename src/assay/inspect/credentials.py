@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import mmap
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -44,7 +45,7 @@ MAX_CANDIDATES = 50_000
 """Places looked at in one content."""
 MAX_FACTS = 10_000
 """Credentials from one content."""
-BLOCK = 1 << 30
+BLOCK = 32 << 20
 """Bytes scanned at once; the engine counts in 32 bits."""
 OVERLAP = 1 << 14
 """No shape is longer."""
@@ -206,6 +207,8 @@ def _candidates(data: Buffer) -> tuple[list[tuple[int, int]], bool]:
                 return found, True
             if base + BLOCK >= size:
                 return found, False
+            if isinstance(data, mmap.mmap):  # a mapped file must not fill the memory: it can be read again
+                data.madvise(mmap.MADV_DONTNEED, base, BLOCK - OVERLAP)
             base += BLOCK - OVERLAP
 
 
