@@ -527,8 +527,8 @@ class Worker:
                 if content.size > LARGE:
                     cpu_budget(task.limits.cpu_seconds)
                 h.result.inspections.append(self.run(key, content))
-            if isinstance(h.data, mmap.mmap):
-                h.data.madvise(mmap.MADV_DONTNEED)
+                if isinstance(h.data, mmap.mmap):
+                    h.data.madvise(mmap.MADV_DONTNEED)  # the next inspector reads it again; memory stays small
 
     def wanted(self, h: Held) -> tuple[list[str], list[str]]:
         """Return the inspectors that want a content because of its paths, and those that want it for what it is."""
