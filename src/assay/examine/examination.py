@@ -189,6 +189,8 @@ class Examination:
                 self.ledger.unread(box, listed.error, scope="rest")
             self.ledger.regions(box, listed.stretches)
             self.ledger.record.update(Container, box.id, listed=box.seen, stored=box.stored)
+            if listed.detail:
+                self.ledger.record.update(Container, box.id, detail=listed.detail)
         groups = sorted(box.groups.values(), key=lambda group: group.seq)
         box.groups = {group.seq: group for group in groups}
         self.resolve_links(box, groups)

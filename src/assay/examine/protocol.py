@@ -109,6 +109,8 @@ class Listed(msgspec.Struct, array_like=True, tag="listed"):
 
     stretches: list[Stretch]
     error: Problem | None = None
+    detail: dict[str, str | int | bool | None] = {}
+    """What the reader knows of the container now that all of it has been listed."""
 
 
 class Known(msgspec.Struct, array_like=True):

@@ -256,7 +256,7 @@ class Worker:
             stretches = [] if reader.format.stream else cover(source, reader.claims(), reader.format.name)
         except (Exception, MemoryError) as error:
             stretches, failure = [], failure or problem(error)
-        self.channel.send(Listed(stretches, failure))
+        self.channel.send(Listed(stretches, failure, reader.detail))
 
     def send_entries(self, container: int, reader: Reader, limits: Limits) -> Problem | None:
         """Send a container's entries in batches; return what ended the listing early, if anything did."""
