@@ -9,6 +9,7 @@ Sources: OCI image-spec layer.md ("Applying changesets", "Whiteouts"); docker im
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 import msgspec
 
@@ -69,25 +70,22 @@ def _merge(record: Record, archive: int, layers: list[int], format: str, name: s
         for file in record.facts(File, "container = ?", (layer,)):
             if file.whiteout is None or file.type == "directory":
                 added[file.path] = file
+        files, folders = set(), set()
         for path, kind in record.db.execute(
             "SELECT path, whiteout FROM file WHERE container = ? AND whiteout IS NOT NULL", (layer,)
         ):
             folder, _, base = path.rpartition("/")
             if kind == "opaque":
-                target = folder if base == ".wh..wh..opq" else path
-                gone = [p for p in merged if p.startswith(target + "/")]
+                folders.add(folder if base == ".wh..wh..opq" else path)
             else:
-                target = f"{folder}/{base.removeprefix('.wh.')}"
-                gone = [p for p in merged if p == target or p.startswith(target + "/")]
-            for p in gone:
-                del merged[p]
-        for path, file in added.items():
-            if file.type != "directory":  # a file in the place of a directory takes the whole of it away
-                old = merged.get(path)
-                if old is not None and old.type == "directory":
-                    for p in [p for p in merged if p.startswith(path + "/")]:
-                        del merged[p]
-            merged[path] = file
+                files.add(f"{folder}/{base.removeprefix('.wh.')}")
+        # a file in the place of a directory takes the whole of it away
+        replaced = {path for path, file in added.items() if file.type != "directory" and path in merged}
+        if files or folders or replaced:
+            merged = {path: file for path, file in merged.items() if path not in files}
+            below = _below(merged, files | folders | replaced)
+            merged = {path: file for path, file in merged.items() if path.rpartition("/")[0] not in below}
+        merged |= added
     artefact, parent_path, depth = record.db.execute(
         "SELECT artefact, path, depth FROM container WHERE id = ?", (archive,)
     ).fetchone()
@@ -107,3 +105,17 @@ def _merge(record: Record, archive: int, layers: list[int], format: str, name: s
     )
     for seq, path in enumerate(sorted(merged)):
         record.add(msgspec.structs.replace(merged[path], container=number, seq=seq))
+
+
+def _below(paths: Iterable[str], tops: set[str]) -> set[str]:
+    """Return the folders of paths that are one of `tops` or lie in one; each folder is looked at once."""
+    inside = {"": "" in tops}
+    for path in paths:
+        chain = []
+        folder = path.rpartition("/")[0]
+        while folder not in inside:
+            chain.append(folder)
+            folder = folder.rpartition("/")[0]
+        for folder in reversed(chain):
+            inside[folder] = folder in tops or inside[folder.rpartition("/")[0]]
+    return {folder for folder, gone in inside.items() if gone}
