@@ -62,6 +62,10 @@ LINK = 1 << 16  # no system takes a longer link target
 DESCRIPTORS = (12, 16, 20, 24)  # section 4.3.9: with or without signature, with 4- or 8-byte sizes
 
 
+SMALL = 4096
+"""Bytes below which decompressing costs no more than the digest of the stored form."""
+
+
 class Zip(Reader):
     """See `Reader`."""
 
@@ -263,9 +267,9 @@ class Zip(Reader):
         return decode(self.source.window(data, compressed), method, size, crc, self.limits)
 
     def stored(self, locator: Locator) -> bytes | None:
-        """See `Reader.stored`. None for what is stored without compression or encrypted."""
+        """See `Reader.stored`. None for what is small, stored without compression, or encrypted."""
         data, compressed, size, crc, method, flags = _numbers(locator)
-        if flags or method in (STORED, AES):
+        if flags or method in (STORED, AES) or size < SMALL:
             return None
         digest = hashlib.sha256(struct.pack("<HLQ", method, crc, size))
         try:
