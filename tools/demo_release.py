@@ -9,9 +9,10 @@ and modes are those that the packages state, because no tree is made on disk: th
 and handed to mksquashfs. Without a mksquashfs that reads tar (4.5 or later) the folder of packages is the release.
 
 What dpkg writes when it installs is written here in the same form (dpkg(1), deb(5)): /var/lib/dpkg/status with
-`Status: install ok installed`, info/NAME.list and the members of the control archive. Maintainer scripts are not run,
-so accounts, links and files that they would make are not there. Packages that are no library are left out even where
-one depends on them (python3, perl, adduser).
+`Status: install ok installed`, info/NAME.list and the members of the control archive. Maintainer scripts are not run:
+of what they would do, only the links by which they enable services are made (deb-systemd-helper(1p)); accounts and
+files that they would make are not there. Packages that are no library are left out even where one depends on them
+(python3, perl, adduser).
 
 Finished work is kept: a second run fetches and packs nothing. The path of the release is the only line on standard
 output. Exit code: 0, or 2 with one line that says what is missing. Only the standard library is used.
@@ -46,6 +47,10 @@ DAEMONS = (
 )
 BATCH = 16
 """Packages that one `apt-get download` is asked for: small enough that progress shows and a broken run resumes."""
+
+
+UNIT = re.compile(r"^(/usr)?/lib/systemd/system/[^/]+$")
+ENABLES = re.compile(r"^\s*deb-systemd-helper enable '([^']+)'", re.MULTILINE)
 
 
 class Missing(Exception):
@@ -213,6 +218,8 @@ class Merger:
         self.directories: set[str] = set()
         self.database: dict[str, bytes] = {}
         self.status: list[str] = []
+        self.units: dict[str, tuple[str, str]] = {}
+        self.enabled: list[str] = []
         self.latest = 0
         self.files = self.bytes = 0
 
@@ -226,6 +233,7 @@ class Merger:
                 if member.isreg() and (content := control.extractfile(member))
             }
         text = parts.pop("control").decode()
+        self.enabled += ENABLES.findall(parts.get("postinst", b"").decode(errors="replace"))
         conffiles = [line for line in parts.get("conffiles", b"").decode().splitlines() if line.startswith("/")]
         with members("fsys", package) as files:
             for member in files:
@@ -233,6 +241,8 @@ class Merger:
                 listed.append("/." if path == "/" else path)
                 content = files.extractfile(member) if member.isreg() else None
                 data = content.read() if content else b""
+                if UNIT.search(path):
+                    self.units[path.rpartition("/")[2]] = (path, data.decode(errors="replace"))
                 if path in conffiles:
                     digests[path] = hashlib.md5(data, usedforsecurity=False).hexdigest()
                 self._write(member, path, data)
@@ -258,13 +268,34 @@ class Merger:
             member.linkname = member.linkname.removeprefix("./")
         self.archive.addfile(member, io.BytesIO(data))
 
+    def _enable(self, unit: str) -> None:
+        """Make the links of a unit's [Install] section, as a maintainer script does."""
+        path, text = self.units[unit]
+        install = text.partition("[Install]")[2]
+        for kind, folder in (("WantedBy", "wants"), ("RequiredBy", "requires")):
+            for names in re.findall(rf"^{kind}=(.*)$", install, re.MULTILINE):
+                for target in names.split():
+                    home = "/etc/systemd/system"
+                    for parent in ("/etc", "/etc/systemd", home, f"{home}/{target}.{folder}"):
+                        self._directory(parent)
+                    link = tarfile.TarInfo()
+                    link.type, link.mode, link.mtime = tarfile.SYMTYPE, 0o777, self.latest
+                    link.linkname = path
+                    self._write(link, f"{home}/{target}.{folder}/{unit}", b"")
+
+    def _directory(self, path: str) -> None:
+        directory = tarfile.TarInfo(path)
+        directory.type, directory.mode, directory.mtime = tarfile.DIRTYPE, 0o755, self.latest
+        self._write(directory, path, b"")
+
     def finish(self) -> None:
-        """Write dpkg's database and close the stream."""
+        """Write the links of enabled services and dpkg's database, and close the stream."""
+        for unit in self.enabled:
+            if unit in self.units:
+                self._enable(unit)
         home = "var/lib/dpkg"
         for path in ("/var", "/var/lib", f"/{home}", f"/{home}/info"):
-            directory = tarfile.TarInfo(path)
-            directory.type, directory.mode, directory.mtime = tarfile.DIRTYPE, 0o755, self.latest
-            self._write(directory, path, b"")
+            self._directory(path)
         database = {f"{home}/status": "\n".join(self.status).encode()}
         database |= {f"{home}/info/{name}": data for name, data in sorted(self.database.items())}
         for path, data in database.items():

@@ -60,8 +60,12 @@ def reach(units: Units) -> dict[str, Reached]:
     found: dict[str, Reached] = {}
     target = next((name for name in DEFAULT_TARGETS if units.load(name)), None)
     if target is None:
-        return found
-    _follow(units, found, target, Reached("boot", units.files[target].path if target in units.files else target))
+        # a tree without systemd's own units (packages, a layer): the links that boot would follow are there to see
+        for absent in DEFAULT_TARGETS:
+            for name, link in units.pulled.get(absent, {}).items():
+                _follow(units, found, name, Reached("boot", link.path))
+    else:
+        _follow(units, found, target, Reached("boot", units.files[target].path if target in units.files else target))
     done: set[str] = set()
     bus: list[tuple[str, str]] | None = None
     while pending := [name for name in found if name not in done]:
@@ -173,7 +177,7 @@ def services(tree: Tree) -> Iterator[Service]:
     """Yield every service unit of the system manager, and every instance that something starts.
 
     Where the tree has no systemd or no default target, `enabled` is empty for all but masked units: what would start
-    them is not to be seen.
+    them is not to be seen. `enabled_by` still names the link that boot would follow.
 
     Raises:
         LimitReached: the units hold more lines, or pull in more units, than any real system's.
@@ -243,4 +247,4 @@ def _user(unit: Unit) -> tuple[str | None, str | None]:
     return "root", "default"
 
 
-SERVICES = TreeInspector(name="systemd-services", version=1, families=(Service,), inspect=services)
+SERVICES = TreeInspector(name="systemd-services", version=2, families=(Service,), inspect=services)
