@@ -220,7 +220,8 @@ def test_without_systemd_nothing_is_claimed() -> None:
 
 
 def test_without_any_target_the_links_that_boot_would_follow_are_named() -> None:
-    files = {f"{LIB}/a.service": DAEMON, f"{LIB}/b.service": DAEMON, f"{WANTS}/a.service": f"-> {LIB}/a.service"}
+    files = {"/usr/bin/daemon": "\x7fELF", f"{LIB}/a.service": DAEMON, f"{LIB}/b.service": DAEMON}
+    files[f"{WANTS}/a.service"] = f"-> {LIB}/a.service"
     assert list(services(tree(files))) == [
         row("a.service", enabled=None, enabled_by=f"{WANTS}/a.service"),
         row("b.service", enabled=None, enabled_by=None, trigger="on-demand"),
