@@ -28,6 +28,10 @@ BATCH_BYTES = 8 << 20
 BATCH_ITEMS = 128
 
 
+class Changed(Exception):
+    """What is examined is no longer what it was when the run began; the message is the place."""
+
+
 class Examination:
     """The containers of one run, and the jobs that are left to do on them.
 
@@ -58,13 +62,18 @@ class Examination:
             if box is not None:
                 self.list_folder(box)
             return
+        seen, unfinished = self.ledger.record.db.execute(
+            """SELECT content IS NOT NULL OR EXISTS (SELECT 1 FROM unread WHERE artefact = a.id AND container IS NULL),
+                      EXISTS (SELECT 1 FROM container WHERE artefact = a.id AND file IS NULL AND NOT complete)
+                 FROM artefact AS a WHERE id = ?""",
+            (number,),
+        ).fetchone()
+        if seen and not unfinished:
+            return
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         box = Box(-number, number, prefix, 0, handle=Handle(fd), size=os.fstat(fd).st_size)
-        content = self.ledger.record.db.execute("SELECT content FROM artefact WHERE id = ?", (number,)).fetchone()[0]
         self.total_bytes += box.size
-        box.groups[0] = Group(
-            0, [], [text(os.fsencode(path.name))], encode(0), box.size, only_container=content is not None
-        )
+        box.groups[0] = Group(0, [], [text(os.fsencode(path.name))], encode(0), box.size, only_container=bool(seen))
         box.listed = True
         self.queue_reads(box, [box.groups[0]])
 
@@ -114,9 +123,13 @@ class Examination:
                     self.ledger.record.db.execute(f"DELETE FROM {table}", (box.id,))  # noqa: S608
             else:
                 box.relisted = True
-                sql = """SELECT seq, id, content, id IN (SELECT file FROM unread WHERE scope = 'entry')
-                         FROM file WHERE container = ?"""
-                box.known = {r[0]: (r[1], r[2], bool(r[3])) for r in self.ledger.record.db.execute(sql, (box.id,))}
+                sql = """SELECT seq, id, content, id IN (SELECT file FROM unread WHERE scope = 'entry'),
+                                path, type, size, mtime FROM file WHERE container = ?"""
+                box.known = {
+                    r[0]: (r[1], r[2], bool(r[3]), r[4:]) for r in self.ledger.record.db.execute(sql, (box.id,))
+                }
+                sql = "SELECT file FROM container WHERE parent = ? AND NOT complete AND file IS NOT NULL"
+                box.unfinished = {row[0] for row in self.ledger.record.db.execute(sql, (box.id,))}
             return box
         box.id = self.ledger.record.add(
             Container(
@@ -134,18 +147,26 @@ class Examination:
     def on_opened(self, box: Box, opened: Opened) -> None:
         """Note that a reader has claimed a container."""
         box.format = opened.format
+        if box.relisted:
+            return
         values: dict[str, object] = {"format": opened.format, "detail": opened.detail}
         if opened.declared is not None:
             values["declared"] = opened.declared
         self.ledger.record.update(Container, box.id, **values)
 
     def on_listing(self, box: Box, listing: Listing) -> None:
-        """Enter some entries of a container."""
+        """Enter some entries of a container.
+
+        Raises:
+            Changed: it was listed before, and otherwise.
+        """
         numbers = []
         for fact, locator in zip(listing.files, listing.locators, strict=True):
             known = box.known.get(fact.seq)
             if known is not None:
-                number, content, unread = known
+                number, content, unread, was = known
+                if was != (fact.path, fact.type, fact.size, fact.mtime):
+                    raise Changed(box.path + fact.path)
             else:
                 number, content, unread = self.ledger.record.add(fact), None, False
             numbers.append(number)
@@ -155,10 +176,10 @@ class Examination:
                     box.links.append((fact.seq, number, fact.path, fact.link_target or ""))
             elif fact.type != "regular":
                 box.bare.add(fact.path)
-            elif not unread:
+            else:
                 box.stored += fact.size or 0
-                again = content is not None and self.is_container(content, number)
-                if content is None or again:
+                again = number in box.unfinished
+                if again or (content is None and not unread):
                     shared = fact.nlink != 1 and fact.nlink is not None
                     key = -1 - fact.seq if not shared else hash(("shared", locator))
                     group = box.groups.get(key)
@@ -174,16 +195,14 @@ class Examination:
                 path = canonical(problem.path)[0] if problem.path else ""
                 self.ledger.unread(box, problem, path=path)
 
-    def is_container(self, content: int, file: int) -> bool:
-        """Tell whether a file read in an earlier run is a container that is not complete."""
-        kind = self.ledger.record.db.execute("SELECT kind FROM content WHERE id = ?", (content,)).fetchone()[0]
-        if kind not in self.ledger.formats:
-            return False
-        row = self.ledger.record.db.execute("SELECT complete FROM container WHERE file = ?", (file,)).fetchone()
-        return row is None or not row[0]
-
     def on_listed(self, box: Box, listed: Listed, *, queue: bool = True) -> None:
-        """End a container's listing and queue its files."""
+        """End a container's listing and queue its files.
+
+        Raises:
+            Changed: it was listed before, and had more entries.
+        """
+        if box.relisted and listed.error is None and box.seen != len(box.known):
+            raise Changed(box.path or "/")
         if not box.relisted:
             if listed.error is not None:
                 self.ledger.unread(box, listed.error, scope="rest")
@@ -279,7 +298,8 @@ class Examination:
             return
         self.done_files += max(1, len(group.files))
         self.done_bytes += group.size if group.size is not None else result.size
-        if result.problem is not None:
+        handed_over = group.only_container and (result.nested is not None or result.inner is not None)
+        if result.problem is not None and not handed_over:  # then it is in the record already
             self.ledger.unread_group(box, group, result.problem)
         if result.sha256 is not None and not group.only_container:
             state = self.ledger.content(result.sha256, result.size, result.kind)
@@ -291,7 +311,8 @@ class Examination:
                     self.ledger.regions(box, [self.whole(box, result.kind)])
             for number in group.files:
                 self.ledger.record.update(File, number, content=state.id)
-        self.ledger.regions(box, result.stretches)
+        if not group.only_container:
+            self.ledger.regions(box, result.stretches)
         if result.nested is not None or result.inner is not None:
             self.enter(job, group, result)
 

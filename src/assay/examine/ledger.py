@@ -15,7 +15,7 @@ from assay.record import Record
 from assay.unpack.base import Problem
 
 from .cache import FactCache
-from .protocol import Answer, AskContents, AskStored, Known, Result, Stretch, decode_facts
+from .protocol import NOTHING, Answer, AskContents, AskStored, Known, Result, Stretch, decode_facts
 from .state import Box, Claimed, ContentState, Group, Job
 
 FACT_FAMILIES = tuple(name for name, family in families().items() if issubclass(family, ContentFact | TreeFact))
@@ -35,16 +35,26 @@ class Ledger:
         self.cache = cache
         self.run = run
         self.formats = unpack.formats()
-        self.collectors: dict[str, int] = {}
+        self.collectors = self._collectors()
         self.cached = 0
         self.claimed: dict[bytes, set[str]] = {}
         self._shared: dict[frozenset[str], frozenset[str]] = {}
+        self._listed: dict[frozenset[str], str] = {}
         self.contents: dict[bytes, ContentState] = {}
         for number, sha, size, kind, inspected in record.db.execute(
             "SELECT id, sha256, size, kind, inspected FROM content"
         ):
             state = ContentState(number, size, kind, self.shared(inspected.split()), added=True)
             self.contents[bytes.fromhex(sha)] = state
+
+    def _collectors(self) -> dict[str, int]:
+        sql = "SELECT id, name, version FROM collector WHERE run = ?"
+        return {f"{name}@{version}": number for number, name, version in self.record.db.execute(sql, (self.run,))}
+
+    def rollback(self) -> None:
+        """Forget what has been added since the last commit."""
+        self.record.rollback()
+        self.collectors = self._collectors()
 
     def shared(self, names: Iterable[str]) -> frozenset[str]:
         """Return a set of names, the same object for equal sets: a million contents have a few dozen."""
@@ -60,7 +70,9 @@ class Ledger:
 
     def ensure(self, sha256: bytes, state: ContentState) -> None:
         """Enter a content into the record, or complete which inspectors have seen it."""
-        inspected = " ".join(sorted(state.applied))
+        inspected = self._listed.get(state.applied)
+        if inspected is None:
+            inspected = self._listed[state.applied] = " ".join(sorted(state.applied))
         if not state.added:
             fact = Content(sha256=sha256.hex(), size=state.size, kind=state.kind, inspected=inspected)
             self.record.add(fact, number=state.id)
@@ -96,8 +108,10 @@ class Ledger:
 
     def facts(self, state: ContentState, inspector: str, packed: bytes) -> None:
         """Add an inspector's facts on a content."""
-        facts = decode_facts(packed)
         collector = self.collector(inspector)
+        if packed == NOTHING:
+            return
+        facts = decode_facts(packed)
         for name in FACT_FAMILIES:
             for fact in getattr(facts, name):
                 self.record.add(fact, state.id, collector)

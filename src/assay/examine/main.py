@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import time
@@ -19,7 +20,7 @@ from assay.unpack.base import Limits
 
 from .cache import FactCache
 from .coverage import write_coverage
-from .examination import Examination
+from .examination import Changed, Examination
 from .images import compose_images
 from .ledger import Ledger
 from .pool import Pool
@@ -111,6 +112,8 @@ def examine(
         given.append(Given(path, path.stat().st_size if path.is_file() else None, path.stat().st_mtime_ns))
     keep_apart(paths, [output])
     fresh = not output.exists()
+    collecting = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100)  # millions of small objects, hardly a cycle: inherited by the workers
     pool = Pool(limits, required=sandbox)
     examination = None
     try:
@@ -133,10 +136,10 @@ def examine(
                 TreeStage(ledger, pool, progress).run()
                 write_coverage(record, ledger.collector)
                 record.update(Run, run, finished=now())
-            except BaseException:
-                # what was read so far is whole in itself: keep it, the next run goes on from there
-                record.commit()
-                raise
+            except Changed as error:
+                raise ExamineError(
+                    f"{error}: has changed since the record {output} was begun; remove that, or choose another by -o"
+                ) from error
             finally:
                 facts.close()
             return _outcome(record, examination, started, resumed)
@@ -146,6 +149,7 @@ def examine(
         raise
     finally:
         pool.close()
+        gc.set_threshold(*collecting)
 
 
 def keep_apart(paths: Sequence[Path], outputs: Sequence[Path]) -> None:

@@ -212,6 +212,9 @@ encode = msgspec.msgpack.Encoder().encode
 decode_task = msgspec.msgpack.Decoder(Task).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
+NOTHING = encode({})
+"""A `Facts` without a fact."""
+
 decode_facts = msgspec.msgpack.Decoder(Facts).decode
 
 

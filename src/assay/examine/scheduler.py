@@ -10,7 +10,10 @@ import os
 import selectors
 import signal
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +50,31 @@ class Progress(Protocol):
 
     def update(self, done: int, total: int, files: int, files_total: int, what: str) -> None:
         """Take note of bytes and files read, of how many known so far, and of what is being read."""
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Note an interrupt (Ctrl-C) in a list, so that work in hand is brought to a point that can be committed.
+
+    A second one is raised at once; so is the first where this thread or the caller does not leave it to Python.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield noted
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Scheduler:
@@ -92,9 +120,20 @@ class Scheduler:
         return worker
 
     def loop(self) -> None:
-        """Work until nothing is queued and no worker is busy."""
+        """Work until nothing is queued and no worker is busy.
+
+        Raises:
+            KeyboardInterrupt: interrupted; what has been learnt is committed.
+        """
+        with interrupts() as interrupted:
+            self._loop(interrupted)
+
+    def _loop(self, interrupted: list[int]) -> None:
         committed = shown = time.monotonic()
         while self.examination.jobs or any(worker.task is not None for worker in self.workers):
+            if interrupted:
+                self.ledger.record.commit()
+                raise KeyboardInterrupt
             self.dispatch()
             for key, _ in self.selector.select(timeout=0.25):
                 self.serve(key.data)

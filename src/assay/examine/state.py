@@ -66,7 +66,9 @@ class Box:
     """Hard links by name: position, fact, path, target."""
     bare: set[str] = field(default_factory=set)
     """Paths of entries that have no bytes: a hard link to one of them has none either."""
-    known: dict[int, tuple[int, int | None, bool]] = field(default_factory=dict)
+    known: dict[int, tuple[int, int | None, bool, tuple[object, ...]]] = field(default_factory=dict)
+    unfinished: set[int] = field(default_factory=set)
+    """Files that an earlier part of the run has read (on), and whose own container it has not finished."""
     relisted: bool = False
     """Its listing is in the record from an earlier part of the run: `known` has each entry by its position."""
     seen: int = 0

@@ -10,7 +10,7 @@ from collections import deque
 
 import msgspec
 
-from assay.facts import TreeFact
+from assay.facts import TreeFact, families
 from assay.inspect import inspectors
 from assay.unpack.base import Problem
 
@@ -21,6 +21,8 @@ from .scheduler import Progress, cause
 from .state import Box, Job
 from .trees import roots
 from .worker import PAGE
+
+TREE_FAMILIES = tuple(name for name, family in families().items() if issubclass(family, TreeFact))
 
 
 class TreeStage:
@@ -43,6 +45,14 @@ class TreeStage:
         known = {
             row[0] for row in self.ledger.record.db.execute("SELECT DISTINCT tree FROM coverage WHERE tree IS NOT NULL")
         }
+        for name in TREE_FAMILIES:  # of a run that was cut short here
+            self.ledger.record.db.execute(
+                f'DELETE FROM "{name}" WHERE tree NOT IN (SELECT tree FROM coverage WHERE tree IS NOT NULL)'  # noqa: S608
+            )
+        self.ledger.record.db.execute(
+            """DELETE FROM unread WHERE scope = 'inspection' AND file IS NULL AND container NOT IN
+               (SELECT tree FROM coverage WHERE tree IS NOT NULL)"""
+        )
         jobs: deque[Job] = deque()
         names = list(inspectors()[1])
         for number, artefact, path in self.ledger.record.db.execute(
@@ -71,7 +81,7 @@ class TreeStage:
                 _, step, _ = PAGE.unpack_from(worker.page)
                 problem = cause(self.pool.end(worker, kill=True), self.pool.limits, wall=False)
                 worker = None
-                self.ledger.record.rollback()
+                self.ledger.rollback()
                 culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
                 self.ledger.unread(
                     job.box, Problem(problem.reason, f"{culprit}: {problem.detail}", entries=0), scope="inspection"

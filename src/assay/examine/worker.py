@@ -40,6 +40,7 @@ from assay.unpack.base import (
 
 from .listing import file_fact
 from .protocol import (
+    NOTHING,
     Answer,
     AskContents,
     AskStored,
@@ -390,7 +391,7 @@ class Worker:
         except (Exception, MemoryError) as error:
             result.problem = problem(error)
             result.sha256 = None
-        if reader.format.stream and reader.consumed is not None:
+        if reader.format.stream:
             source = Window(FileSource(self.readers[task.container][0]), task.start, task.size)
             result.stretches = cover(source, reader.claims(), reader.format.name)
         if h.head:
@@ -547,16 +548,17 @@ class Worker:
 
     def run(self, key: str, content: Content) -> Inspection:
         """Run one inspector; an error keeps the facts that came before it."""
+        inspector = self.inspectors[key]
         facts: dict[str, list[Fact]] = {}
         error = None
-        inspector = self.inspectors[key]
-        allowed = {family.table(): facts.setdefault(family.table(), []) for family in inspector.families}
         try:
             for fact in inspector.inspect(content):
-                allowed[fact.table()].append(fact)
+                if type(fact) not in inspector.families:
+                    raise TypeError(f"{type(fact).__name__} is not among its families")
+                facts.setdefault(fact.table(), []).append(fact)
         except (Exception, MemoryError) as raised:
             error = one_line(raised)
-        return Inspection(key, encode({name: rows for name, rows in facts.items() if rows}), error)
+        return Inspection(key, encode(facts) if facts else NOTHING, error)
 
     # -- trees ---------------------------------------------------------------------------------------------------------
 
