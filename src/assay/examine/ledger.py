@@ -173,14 +173,16 @@ class Ledger:
 
     def answer_stored(self, question: AskStored) -> Answer:
         """Recognise contents by their stored form."""
+        stored = self.cache.by_stored([digest for digest in question.digests if digest is not None])
+        facts = self.cache.facts([sha256 for sha256, _, kind in stored.values() if kind not in self.formats])
         answers: list[Known | None] = []
         for digest, wanted in zip(question.digests, question.wanted, strict=True):
-            row = self.cache.by_stored(digest) if digest is not None else None
+            row = stored.get(digest) if digest is not None else None
             if row is None or row[2] in self.formats:
                 answers.append(None)
                 continue
             sha256, size, kind = row
-            cached = self.cache.facts(sha256)
+            cached = facts.get(sha256, {})
             if any(key not in cached for key in wanted):
                 answers.append(None)
                 continue
@@ -201,12 +203,13 @@ class Ledger:
     def answer_contents(self, job: Job, question: AskContents) -> Answer:
         """Say which inspectors must still look at contents."""
         answers: list[Known | None] = []
+        facts = self.cache.facts([content[0] for content in question.contents])
         for sha256, size, kind, by_path, by_head in question.contents:
             state = self.content(sha256, size, kind)
             wanted = {*by_path, *by_head}
             todo = wanted - state.applied - self.claimed.get(sha256, set())
             if todo or not wanted:
-                cached = self.cache.facts(sha256)
+                cached = facts.get(sha256, {})
                 hits = {key: cached[key] for key in todo if key in cached}
                 if hits:
                     self.from_cache(sha256, state, hits)
