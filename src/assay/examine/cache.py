@@ -73,13 +73,13 @@ class FactCache:
     def by_stored(self, digests: Collection[bytes]) -> dict[bytes, tuple[bytes, int, str]]:
         """Return (SHA-256, size, kind) of the contents whose stored forms have these digests, by digest."""
         rows = self._select(
-            "SELECT s.digest, c.sha256, c.size, c.kind FROM stored AS s JOIN content AS c USING (sha256) WHERE s.digest",
+            "SELECT s.digest, sha256, c.size, c.kind FROM stored AS s JOIN content AS c USING (sha256) WHERE s.digest",
             digests,
         )
         return {digest: (sha256, size, kind) for digest, sha256, size, kind in rows}
 
     def facts(self, contents: Collection[bytes]) -> dict[bytes, dict[str, tuple[bool, bytes]]]:
-        """Return what is known of contents, by SHA-256 and inspector: did it want it for what it is; its packed facts."""
+        """Return what is known of contents, by SHA-256 and inspector: wanted for what it is, and the packed facts."""
         found: dict[bytes, dict[str, tuple[bool, bytes]]] = {}
         rows = self._select("SELECT sha256, inspector, by_head, facts FROM facts WHERE sha256", contents)
         for sha256, inspector, by_head, facts in rows:
