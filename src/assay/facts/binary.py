@@ -16,7 +16,9 @@ class Elf(ContentFact, frozen=True, kw_only=True, array_like=True):
     type: Annotated[str, doc("REL, EXEC, DYN, CORE")]
     role: Annotated[str, doc("executable, library, module (kernel), object, core")]
     osabi: Annotated[int, doc("EI_OSABI")]
-    static: Annotated[bool | None, doc("executable without interpreter and needed libraries (static-pie too); empty for others")] = None
+    static: Annotated[
+        bool | None, doc("executable without interpreter and needed libraries (static-pie too); empty for others")
+    ] = None
     pie: Annotated[bool | None, doc("position-independent executable; empty for libraries and objects")] = None
     nx: Annotated[bool | None, doc("PT_GNU_STACK present and not executable; empty for objects")] = None
     relro: Annotated[
