@@ -316,6 +316,13 @@ class Examination:
         if result.nested is not None or result.inner is not None:
             self.enter(job, group, result)
 
+    def account(self, job: Job) -> None:
+        """Name what a finished job has not reported: nothing that was listed may be passed over."""
+        for group in job.groups or ():
+            if job.box.groups.get(group.seq) is group:
+                self.ledger.unread_group(job.box, group, Problem("crash", "its worker did not report on it"))
+                del job.box.groups[group.seq]
+
     def whole(self, box: Box, kind: str) -> Stretch:
         """Return what the bytes of an artefact are that no container format claims."""
         if kind in ("elf", "text", "script") or box.handle is None or not box.size:
@@ -347,7 +354,12 @@ class Examination:
                     return
             elif box.folder is not None:
                 assert group.locator is not None
-                handle = Handle(directory.open_file(box.folder, group.locator))
+                try:
+                    handle = Handle(directory.open_file(box.folder, group.locator))
+                except OSError as error:
+                    problem = Problem("denied", f"cannot be opened again: {error.strerror or error}", entries=0)
+                    self.ledger.unread_group(box, group, problem)
+                    return
         path = box.path if raw else f"{box.path}{group.paths[0]}!"
         child = Box(
             0, box.artefact, path, depth, handle=handle, start=start, size=size, format=result.kind,

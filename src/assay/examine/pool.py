@@ -110,8 +110,13 @@ class Pool:
         channel.sock.settimeout(60)  # a worker that stops in the middle of a message is as good as dead
         shared = mmap.mmap(page, 4096)
         os.close(page)
-        hello = decode_reply(channel.receive()[0])
+        try:
+            hello = decode_reply(channel.receive()[0])
+        except Closed:
+            hello = Hello({}, "the worker ended while it was being confined")
         if not isinstance(hello, Hello) or hello.error is not None:
+            channel.close()
+            shared.close()
             raise SandboxUnavailable(hello.error if isinstance(hello, Hello) and hello.error else "no answer")
         worker = WorkerHandle(_started(data).pid, channel, shared, hello.sandbox)
         self.alive.append(worker)

@@ -63,6 +63,8 @@ class TreeTask(msgspec.Struct, array_like=True, tag="tree"):
     container: int
     roots: list[str]
     inspectors: list[str]
+    cpu_seconds: int
+    """For each inspector on each tree."""
 
 
 Task = ListTask | ReadTask | TreeTask

@@ -6,6 +6,7 @@ consistent in itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -19,6 +20,7 @@ from typing import Protocol
 
 import msgspec
 
+from assay.inspect import inspectors
 from assay.unpack.base import Limits, Problem
 
 from . import directory
@@ -36,6 +38,7 @@ from .protocol import (
     ListTask,
     Opened,
     ReadTask,
+    Reply,
     Results,
     decode_reply,
 )
@@ -233,7 +236,15 @@ class Scheduler:
 
     def spool_file(self) -> int:
         """Return a new nameless file for bytes that must be handed over, gone when its last descriptor closes."""
-        return os.open(self.spool_folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            return os.open(self.spool_folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+            # a file system without nameless files
+            fd, name = tempfile.mkstemp(dir=self.spool_folder, prefix=".assay-spool-")
+            Path(name).unlink()
+            return fd
 
     def serve(self, worker: WorkerHandle) -> None:
         """Take one message of a worker."""
@@ -245,6 +256,20 @@ class Scheduler:
             self.bury(worker)
             return
         worker.since = time.monotonic()
+        try:
+            self.take(worker, job, reply)
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+            # it says what cannot be: an image has taken it over, or it is broken
+            self.bury(worker)
+
+    def take(self, worker: WorkerHandle, job: Job, reply: Reply) -> None:
+        """Act on a worker's message.
+
+        Raises:
+            ValueError: it is no answer to what the worker was told to do, or contradicts itself (so do the others).
+        """
+        if isinstance(reply, Opened | Listing | Listed) != (job.groups is None):
+            raise ValueError("an answer to another question")
         if isinstance(reply, AskStored):
             self.say(worker, self.ledger.answer_stored(reply))
         elif isinstance(reply, AskContents):
@@ -253,19 +278,22 @@ class Scheduler:
             for result in reply.results:
                 self.examination.on_result(job, result)
             if reply.last:
+                self.examination.account(job)
                 self.release(job)
                 worker.task = worker.context = None
                 self.examination.finish_job(job.box)
         elif isinstance(reply, Opened):
             self.examination.on_opened(job.box, reply)
         elif isinstance(reply, Listing):
+            if any(file.container != job.box.id for file in reply.files):
+                raise ValueError("entries of another container")
             self.examination.on_listing(job.box, reply)
         elif isinstance(reply, Listed):
             worker.task = worker.context = None
             self.examination.on_listed(job.box, reply)
             self.examination.finish_job(job.box)
         else:
-            self.bury(worker)
+            raise TypeError("not a message of a reading worker")
 
     def say(self, worker: WorkerHandle, answer: Answer) -> None:
         """Answer a worker."""
@@ -299,7 +327,7 @@ class Scheduler:
             culprit = box.groups.get(seq) if seq >= 0 else None
             if culprit is not None:
                 if step:
-                    problem.detail += f" while inspector {step} of its list looked at it"
+                    problem.detail += f" while {list(inspectors()[0])[step - 1]} looked at it"
                 self.ledger.unread_group(box, culprit, problem)
                 del box.groups[culprit.seq]
                 left.remove(culprit)
@@ -322,8 +350,5 @@ def cause(status: int, limits: Limits, *, wall: bool) -> Problem:
     if number == signal.SIGXCPU:
         limit = f"cpu_seconds={limits.cpu_seconds}"
         return Problem("limit", "used more processor time than a task may", limit=limit)
-    if number == signal.SIGXFSZ:
-        limit = f"spool_bytes={limits.spool_bytes}"
-        return Problem("limit", "wrote more than a spool may hold", limit=limit)
     name = signal.Signals(number).name if number else f"exit code {os.WEXITSTATUS(status)}"
     return Problem("crash", f"its worker ended with {name}")

@@ -68,24 +68,25 @@ class TreeStage:
             job = jobs.popleft()
             if worker is None:
                 worker = self.pool.start(self.ledger.record.path)
+                worker.channel.sock.settimeout(self.pool.limits.wall_seconds)
             worker.context = job
             assert job.roots is not None
             if self.progress is not None:
                 self.progress.update(0, 0, 0, 0, f"tree {job.box.path or '/'}")
-            task = TreeTask(job.box.id, job.roots, job.inspectors)
+            task = TreeTask(job.box.id, job.roots, job.inspectors, self.pool.limits.cpu_seconds)
             try:
                 worker.channel.send(task)
                 self.tree_facts(worker, job)
                 self.ledger.record.commit()
-            except (Closed, msgspec.DecodeError, TimeoutError):
+            except (Closed, msgspec.DecodeError) as error:
                 _, step, _ = PAGE.unpack_from(worker.page)
-                problem = cause(self.pool.end(worker, kill=True), self.pool.limits, wall=False)
+                wall = isinstance(error.__cause__, TimeoutError)
+                problem = cause(self.pool.end(worker, kill=True), self.pool.limits, wall=wall)
                 worker = None
                 self.ledger.rollback()
                 culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
-                self.ledger.unread(
-                    job.box, Problem(problem.reason, f"{culprit}: {problem.detail}", entries=0), scope="inspection"
-                )
+                problem = Problem(problem.reason, f"{culprit}: {problem.detail}", entries=0, limit=problem.limit)
+                self.ledger.unread(job.box, problem, scope="inspection")
                 left = [name for name in job.inspectors if name != culprit]
                 if left:
                     jobs.appendleft(Job(job.box, roots=job.roots, inspectors=left))

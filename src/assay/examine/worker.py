@@ -7,10 +7,12 @@ item it was.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import mmap
 import os
+import resource
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -81,7 +83,10 @@ SIGN_OF_LIFE = 64 << 20
 LISTING_BATCH = 1_000
 RESULT_BYTES = 8 << 20
 PAGE = struct.Struct("=qqq")
-"""Shared page: item being worked on (or -1), step (0 reading, 1 + n-th inspector), bytes read so far."""
+"""Shared page: item being worked on (or -1), step (0 reading, else the n-th of all inspectors), bytes read so far."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What writing to a spool ends with: a full disk, or the limit on a spool (Python ignores SIGXFSZ)."""
 
 unpacked = msgspec.msgpack.Decoder().decode
 
@@ -166,9 +171,12 @@ class Held:
 def problem(error: BaseException, path: bytes = b"") -> Problem:
     """Return what went wrong as a problem, whatever was raised."""
     if isinstance(error, LimitReached):
-        return Problem("limit", f"stopped by the limit {error}", path, limit=f"{error.name}={error.value:g}")
+        return Problem("limit", f"stopped by the limit {error}", path, limit=f"{error.name}={error.value:.15g}")
     if isinstance(error, UnpackError):
         return Problem(error.reason, one_line(error), path)
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        limit = f"spool_bytes={resource.getrlimit(resource.RLIMIT_FSIZE)[0]}" if error.errno == errno.EFBIG else "disk"
+        return Problem("limit", f"no room to spool it: {error.strerror}", path, limit=limit)
     if isinstance(error, MemoryError):
         return Problem("limit", "needs more memory than a worker may use", path, limit="memory")
     if isinstance(error, RecursionError):
@@ -205,6 +213,7 @@ class Worker:
         self.readers: dict[int, tuple[int, Reader]] = {}
         contents, self.tree_inspectors = inspectors()
         self.inspectors: dict[str, ContentInspector] = {f"{i.name}@{i.version}": i for i in contents.values()}
+        self.steps = {key: step for step, key in enumerate(self.inspectors, 1)}
         self.by_path = [(key, i.wants_path) for key, i in self.inspectors.items() if i.wants_path is not None]
         self.by_head = [
             (key, i.wants_head)
@@ -415,6 +424,8 @@ class Worker:
                     self.mark(h.blame)
                     cpu_budget(task.limits.cpu_seconds)  # what moves on may go on: its length has limits of its own
                 size += len(chunk)
+                if size > task.limits.entry_bytes:
+                    raise LimitReached("entry_bytes", task.limits.entry_bytes)
                 self.read_bytes += len(chunk)
                 if in_place:
                     continue
@@ -523,8 +534,8 @@ class Worker:
             if known is None:
                 continue
             content = Content(h.data, h.head, h.result.kind)
-            for step, key in enumerate(known.run, 1):
-                self.mark(h.blame, step)
+            for key in known.run:
+                self.mark(h.blame, self.steps[key])
                 if content.size > LARGE:
                     cpu_budget(task.limits.cpu_seconds)
                 h.result.inspections.append(self.run(key, content))
@@ -570,6 +581,7 @@ class Worker:
             for name in task.inspectors:
                 inspector = self.tree_inspectors[name]
                 self.mark(0, next(steps))
+                cpu_budget(task.cpu_seconds)
                 facts: dict[str, list[Fact]] = {family.table(): [] for family in inspector.families}
                 error = None
                 try:

@@ -72,7 +72,7 @@ class LimitReached(UnpackError):
     reason: Reason = "limit"
 
     def __init__(self, name: str, value: float) -> None:
-        super().__init__(f"{name} {value:g}")
+        super().__init__(f"{name} {value:.15g}")
         self.name = name
         self.value = value
 
