@@ -268,7 +268,7 @@ def test_corrupt_data_is_found_at_the_end() -> None:
 
 
 def test_stored_form_and_span() -> None:
-    packed, plain = made({"a": b"x" * 999}), made({"a": b"x" * 999}, zipfile.ZIP_STORED)
+    packed, plain = made({"a": b"x" * 4999}), made({"a": b"x" * 4999}, zipfile.ZIP_STORED)
     (one,), (two,) = opened(packed).entries(), opened(plain).entries()
     assert isinstance(one, Entry)
     assert isinstance(two, Entry)
@@ -281,7 +281,11 @@ def test_stored_form_and_span() -> None:
     assert opened(packed).stored(one.locator) == opened(moved).stored(three.locator) is not None
     assert opened(plain).stored(two.locator) is None
     assert opened(packed).span(one.locator) is None
-    assert opened(plain).span(two.locator) == (31, 999)
+    assert opened(plain).span(two.locator) == (31, 4999)
+    (small,) = opened(made({"a": b"x" * 999})).entries()
+    assert isinstance(small, Entry)
+    assert small.locator is not None
+    assert opened(made({"a": b"x" * 999})).stored(small.locator) is None
 
 
 def overlapping(count: int) -> bytes:
