@@ -188,6 +188,9 @@ def _worker(channel: Channel, page: int, order: Order) -> None:
     try:
         shared = mmap.mmap(page, 4096)
         os.close(page)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)  # no image writes to the user's terminal
+        os.close(null)
         record = None
         if order.record is not None:
             record = sqlite3.connect(f"{Path(os.fsdecode(order.record)).resolve().as_uri()}?mode=ro", uri=True)

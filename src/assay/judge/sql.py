@@ -77,11 +77,15 @@ def needed(sql: str, shared: Mapping[str, str]) -> set[str]:
     found: set[str] = set()
     todo = [sql]
     while todo:
-        words = set(re.findall(r"\w+", todo.pop()))
-        new = (words & shared.keys()) - found
+        new = (_words(todo.pop()) & shared.keys()) - found
         found |= new
         todo += [shared[name] for name in new]
     return found
+
+
+@cache
+def _words(sql: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", sql))
 
 
 @cache
