@@ -155,8 +155,9 @@ class Ledger:
 
     def unread_group(self, box: Box, group: Group, problem: Problem, scope: str = "entry") -> None:
         """Add an `unread` fact for each file of a group."""
-        if not group.files:
+        if not group.files:  # the artefact itself
             self.unread(box, problem, scope=scope)
+            return
         for number, path in zip(group.files, group.paths, strict=True):
             self.unread(box, problem, scope=scope, path=path, file=number)
 
