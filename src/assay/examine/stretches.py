@@ -48,8 +48,9 @@ def cover(source: Source, claims: Iterable[Claim], format: str) -> list[Stretch]
 def gap(source: Source, offset: int, length: int) -> Stretch:
     """Return what a stretch is that no format explains: padding of one repeated byte, or unknown with its entropy."""
     first = source.pread(offset, 1)
+    parts = source.filled(offset, length) if first == b"\0" else iter([(offset, length)])
     if first in (b"\0", b"\xff") and all(
-        chunk.count(first) == len(chunk) for chunk in source.chunks(offset, length, CHUNK)
+        chunk.count(first) == len(chunk) for at, size in parts for chunk in source.chunks(at, size, CHUNK)
     ):
         return Stretch(offset, length, "padding", f"0x{first[0]:02x}")
     return Stretch(offset, length, "unknown", "", entropy(source, offset, length))

@@ -38,6 +38,7 @@ from assay.unpack.base import (
     Source,
     UnpackError,
     Window,
+    guarded,
 )
 
 from .listing import file_fact
@@ -126,12 +127,13 @@ TEXT_BYTES = bytes([7, 8, 9, 10, 11, 12, 13, 27, *range(32, 127), *range(128, 25
 
 
 class Raw(Reader):
-    """Bytes that are their own only entry: an artefact as it was given."""
+    """Bytes that are their own only entry: an artefact as it was given. Its holes count as compression."""
 
-    format = Format("raw", "", lambda source, _: Raw(source), ())
+    format = Format("raw", "", lambda source, limits: Raw(source, limits), ())  # noqa: PLW0108 - not there yet
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, limits: Limits) -> None:
         self.source = source
+        self.limits = limits
         self.detail = {}
 
     def entries(self) -> Iterator[Entry | Problem]:
@@ -140,7 +142,15 @@ class Raw(Reader):
 
     def open(self, locator: Locator) -> Iterator[bytes]:  # noqa: ARG002 - there is one entry
         """See `Reader`."""
-        return self.source.chunks()
+        size = self.source.size
+        if size <= self.limits.ratio_from:
+            return self.source.chunks()
+        there = 0
+        for _, length in self.source.filled(0, size):
+            there += length
+            if there * self.limits.ratio >= size:
+                break
+        return guarded(self.source.chunks(), self.limits, there)
 
     def span(self, locator: Locator) -> tuple[int, int] | None:  # noqa: ARG002 - there is one entry
         """See `Reader`."""
@@ -306,7 +316,11 @@ class Worker:
             os.close(fd)
             return self.readers[task.container][1]
         source = Window(FileSource(fd), task.start, task.size)
-        reader = Raw(source) if task.format == "raw" else unpack.formats()[task.format].open(source, task.limits)
+        reader = (
+            Raw(source, task.limits)
+            if task.format == "raw"
+            else unpack.formats()[task.format].open(source, task.limits)
+        )
         self.keep(task.container, fd, reader)
         return reader
 
@@ -322,7 +336,7 @@ class Worker:
         try:
             readers: list[Reader]
             if task.each:
-                readers = [Raw(FileSource(fd)) for fd in rest]
+                readers = [Raw(FileSource(fd), task.limits) for fd in rest]
             else:
                 readers = [self.reader(task, rest[0])] * len(task.items)
         except (Exception, MemoryError) as error:
@@ -445,11 +459,11 @@ class Worker:
                 start = span[0] if fd is not None else task.start + span[0]
                 fd = self.readers[task.container][0] if fd is None else fd
                 h.where = (False, start)
-                h.source = Window(FileSource(fd), start, size)
+                h.source = Window(FileSource(fd), start, span[1])
                 if start % mmap.ALLOCATIONGRANULARITY == 0 and size:
                     h.data = mmap.mmap(fd, size, prot=mmap.PROT_READ, offset=start)
                 elif size:
-                    at = _copy(h.source, spool)
+                    at = _copy(Window(FileSource(fd), start, size), spool)
                     h.data = mmap.mmap(spool, size, prot=mmap.PROT_READ, offset=at)
             elif at is not None:
                 for piece in chunks:
@@ -485,7 +499,7 @@ class Worker:
             return
         if h.where is None:
             h.where = (True, self.spool_bytes(h))
-        result.nested = (*h.where, result.size)
+        result.nested = (*h.where, h.source.size)
 
     def may_inline(self, task: ReadTask, h: Held) -> bool:
         """Tell whether a stream is small enough, and not inside another, to be read at once."""

@@ -12,6 +12,7 @@ costs the same one entry.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from abc import ABC, abstractmethod
@@ -138,6 +139,11 @@ class Source(ABC):
             yield data
             offset += len(data)
 
+    def filled(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """Yield the stretches (offset, length) of a part that may hold other bytes than zeros: all but known holes."""
+        if length > 0:
+            yield offset, length
+
     def window(self, offset: int, length: int) -> Source:
         """Return a source over a part of this one; what lies beyond this source's end is not there."""
         return Window(self, offset, length)
@@ -162,6 +168,23 @@ class FileSource(Source):
                 break
             data += more
         return data
+
+
+    def filled(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """See `Source.filled`; lseek(2), SEEK_DATA."""
+        end = min(offset + length, self.size)
+        while offset < end:
+            try:
+                start = os.lseek(self.fd, offset, os.SEEK_DATA)
+                stop = min(os.lseek(self.fd, start, os.SEEK_HOLE), end)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # no data follows
+                    yield offset, end - offset
+                return
+            if start >= end:
+                return
+            yield start, stop - start
+            offset = max(stop, offset + 1)
 
 
 class BytesSource(Source):
@@ -196,6 +219,11 @@ class Window(Source):
         if length <= 0 or offset < 0:
             return b""
         return self.base.pread(self.start + offset, length)
+
+    def filled(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """See `Source.filled`."""
+        for at, number in self.base.filled(self.start + offset, min(length, self.size - offset)):
+            yield at - self.start, number
 
 
 class Entry(msgspec.Struct, array_like=True):
