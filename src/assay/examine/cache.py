@@ -16,6 +16,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from .protocol import NOTHING, decode_facts
+
 MAX_BYTES = 4 << 30
 """A cache larger than this is started anew."""
 
@@ -58,6 +60,7 @@ class FactCache:
                     old.unlink(missing_ok=True)
             if path.exists() and path.stat().st_size > MAX_BYTES:
                 path.unlink()
+            self.path = path
             self.db = sqlite3.connect(path, isolation_level=None, timeout=10)
             self.db.execute("PRAGMA journal_mode = WAL")
             self.db.execute("PRAGMA synchronous = OFF")
@@ -67,8 +70,10 @@ class FactCache:
                    CREATE TABLE IF NOT EXISTS facts (sha256 BLOB, inspector TEXT, by_head INTEGER, facts BLOB,
                                                      PRIMARY KEY (sha256, inspector)) WITHOUT ROWID;"""
             )
-        except (OSError, sqlite3.Error):
-            self.db = None
+        except sqlite3.Error:
+            self._give_up()
+        except OSError:
+            pass
 
     def by_stored(self, digests: Collection[bytes]) -> dict[bytes, tuple[bytes, int, str]]:
         """Return (SHA-256, size, kind) of the contents whose stored forms have these digests, by digest."""
@@ -76,15 +81,41 @@ class FactCache:
             "SELECT s.digest, sha256, c.size, c.kind FROM stored AS s JOIN content AS c USING (sha256) WHERE s.digest",
             digests,
         )
+        if any(len(sha256) != 32 or type(size) is not int or type(kind) is not str for _, sha256, size, kind in rows):
+            self._give_up()
+            return {}
         return {digest: (sha256, size, kind) for digest, sha256, size, kind in rows}
 
     def facts(self, contents: Collection[bytes]) -> dict[bytes, dict[str, tuple[bool, bytes]]]:
-        """Return what is known of contents, by SHA-256 and inspector: wanted for what it is, and the packed facts."""
+        """Return what is known of contents, by SHA-256 and inspector: wanted for what it is, and the packed facts.
+
+        Whoever relies on `by_stored` asks `usable` after this: facts that are missing for damage are not none.
+        """
         found: dict[bytes, dict[str, tuple[bool, bytes]]] = {}
         rows = self._select("SELECT sha256, inspector, by_head, facts FROM facts WHERE sha256", contents)
         for sha256, inspector, by_head, facts in rows:
+            try:
+                if facts != NOTHING:
+                    decode_facts(facts)
+            except (TypeError, ValueError):
+                self._give_up()
+                return {}
             found.setdefault(sha256, {})[inspector] = (bool(by_head), facts)
         return found
+
+    @property
+    def usable(self) -> bool:
+        """Tell whether the cache has answered everything so far."""
+        return self.db is not None
+
+    def _give_up(self) -> None:
+        """Use the cache no more: it is damaged, and is removed so that the next run begins a new one."""
+        if self.db is not None:
+            self.db.close()
+            self.db = None
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _select(self, query: str, keys: Collection[bytes]) -> list[tuple[Any, ...]]:
         """Return the rows for many keys at once: one statement costs as much as a row."""
@@ -93,7 +124,7 @@ class FactCache:
         try:
             return self.db.execute(f"{query} IN ({','.join('?' * len(keys))})", tuple(keys)).fetchall()
         except sqlite3.Error:
-            self.db = None
+            self._give_up()
             return []
 
     def add(self, sha256: bytes, size: int, kind: str, stored: bytes | None) -> None:

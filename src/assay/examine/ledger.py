@@ -176,6 +176,8 @@ class Ledger:
         """Recognise contents by their stored form."""
         stored = self.cache.by_stored([digest for digest in question.digests if digest is not None])
         facts = self.cache.facts([sha256 for sha256, _, kind in stored.values() if kind not in self.formats])
+        if not self.cache.usable:
+            return Answer([None] * len(question.digests))
         answers: list[Known | None] = []
         for digest, wanted in zip(question.digests, question.wanted, strict=True):
             row = stored.get(digest) if digest is not None else None

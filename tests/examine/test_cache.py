@@ -1,0 +1,134 @@
+"""With a cache of facts a release costs what has changed in it, and gives the same record; a bad cache does no harm."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .evidence import ROOT, needs, run
+from .support import assert_same, examined
+from .test_resume import release
+
+
+@needs("mksquashfs")
+@pytest.mark.parametrize("form", ["tar", "squashfs"])
+def test_a_second_examination_gives_the_same_record(tmp_path: Path, form: str) -> None:
+    image = release(tmp_path / "release.tar", files=120)
+    later = tmp_path / "later.tar"
+    with tarfile.open(image) as old, tarfile.open(later, "w") as new:
+        for number, entry in enumerate(old):
+            data = old.extractfile(entry)
+            if entry.isreg() and data is not None and number % 20 == 0:
+                changed = data.read().replace(b"root", b"r00t") + b"changed\n"
+                entry.size = len(changed)
+                (tmp_path / "body").write_bytes(changed)
+                with (tmp_path / "body").open("rb") as body:
+                    new.addfile(entry, body)
+            else:
+                new.addfile(entry, data)
+    if form == "squashfs":
+        for path in (image, later):
+            run("mksquashfs", "-", path.with_suffix(".img"), "-tar", "-noappend", "-quiet", "-no-progress", stdin=path)
+        image, later = image.with_suffix(".img"), later.with_suffix(".img")
+    cache = tmp_path / "cache"
+    for path, name in ((image, "first"), (image, "second"), (later, "later")):
+        without, cached = tmp_path / f"{name}-without.assay", tmp_path / f"{name}.assay"
+        examined(path, without)
+        outcome = examined(path, cached, cache=cache)
+        assert_same(without, cached)
+        if name == "first":
+            assert outcome.cached == 0
+        else:
+            share = outcome.cached / outcome.contents
+            assert share > (0.9 if name == "second" else 0.8)
+    # the release that the record is of must not matter either: the same contents under other paths
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/notes").write_text("root:x:0:0::/root:/bin/sh\nguest::1000:1000::/:/bin/sh\n")
+    (tree / "etc/passwd").write_text("PermitRootLogin yes\n")
+    examined(tree, tmp_path / "moved-without.assay")
+    examined(tree, tmp_path / "moved.assay", cache=cache)
+    assert_same(tmp_path / "moved-without.assay", tmp_path / "moved.assay")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(random.Random(1).randbytes(100_000))
+
+
+def noise_within(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    chance = random.Random(2)
+    for _ in range(200):
+        at = chance.randrange(4_096, len(data) - 64)
+        data[at : at + 64] = chance.randbytes(64)
+    path.write_bytes(data)
+
+
+def other_tables(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as db:
+        db.executescript("CREATE TABLE content (a); CREATE TABLE stored (b); CREATE TABLE facts (c)")
+    db.close()
+
+
+def other_facts(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE facts SET facts = x'c1c1c1'")
+    db.close()
+
+
+def other_types(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE facts SET facts = 7")
+        db.execute("UPDATE content SET size = 'many', kind = NULL")
+    db.close()
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "harm", [empty, cut, noise, noise_within, other_tables, other_facts, other_types, folder], ids=lambda f: f.__name__
+)
+def test_a_broken_cache_changes_nothing(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    image = release(tmp_path / "release.tar", files=60)
+    cache = tmp_path / "cache"
+    examined(image, tmp_path / "whole.assay", cache=cache)
+    (file,) = cache.glob("facts-*.sqlite")
+    harm(file)
+    examined(image, tmp_path / "r.assay", cache=cache)
+    assert_same(tmp_path / "whole.assay", tmp_path / "r.assay")
+    examined(image, tmp_path / "again.assay", cache=cache)
+    assert_same(tmp_path / "whole.assay", tmp_path / "again.assay")
+
+
+def test_a_cache_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
+    image = release(tmp_path / "release.tar", files=20)
+    examined(image, tmp_path / "whole.assay")
+    (tmp_path / "file").write_text("not a folder")
+    examined(image, tmp_path / "r.assay", cache=tmp_path / "file")
+    assert_same(tmp_path / "whole.assay", tmp_path / "r.assay")
+    examined(image, tmp_path / "r2.assay", cache=tmp_path / "file/below")
+    assert_same(tmp_path / "whole.assay", tmp_path / "r2.assay")
+    if ROOT:
+        return
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    shut.chmod(0o500)
+    examined(image, tmp_path / "r3.assay", cache=shut)
+    assert_same(tmp_path / "whole.assay", tmp_path / "r3.assay")
