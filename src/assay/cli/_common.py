@@ -29,6 +29,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 record_argument = click.argument("record", type=click.Path(path_type=Path))
 
 
+def usable(packs: Sequence[str]) -> None:
+    """Tell of packs that cannot be used before hours of work, not after.
+
+    Raises:
+        Fault: a pack cannot be used.
+    """
+    from assay.judge import JudgeError, load_pack
+
+    try:
+        names = [load_pack(pack).name for pack in packs]
+    except JudgeError as error:
+        raise Fault(str(error)) from error
+    if len(set(names)) < len(names):
+        raise Fault(f"--pack: {', '.join(names)}: the same pack twice; name it once")
+
+
 def judged(record: Path, packs: Sequence[str]) -> list[Judged]:
     """Judge a record by packs, all that come with Assay if none is named.
 

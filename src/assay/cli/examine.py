@@ -13,7 +13,7 @@ import msgspec
 from assay.unpack.base import Limits
 
 from . import INTERRUPTED, SHORTFALL, Fault
-from ._common import exit_code, fail_on_option, json_option, judged, packs_option
+from ._common import check, exit_code, fail_on_option, json_option, judged, packs_option
 from ._progress import shown
 
 
@@ -85,10 +85,14 @@ def command(
     record = output or Path(_stem(paths[0]) + ".assay")
     if record.parent != Path() and not record.parent.is_dir():
         raise Fault(f"{record.parent}: no such folder; make it, or choose another with -o")
+    if not no_judge:
+        usable(packs)
     try:
         keep_apart(paths, [record, *(record.with_suffix(known()[name].suffix) for name in formats)])
     except ExamineError as error:
         raise Fault(str(error)) from error
+    if not no_judge:
+        check(packs)
     if replace and record.is_file() and _finished(record):
         record.unlink()
     try:
@@ -142,6 +146,5 @@ def _stem(path: Path) -> str:
 def _finished(record: Path) -> bool:
     from assay.record import query
 
-    return bool(
-        next(query(record, "SELECT count(*) FROM run WHERE command = 'examine' AND finished IS NOT NULL")[1])[0]
-    )
+    ((number,),) = query(record, "SELECT count(*) FROM run WHERE command = 'examine' AND finished IS NOT NULL")[1]
+    return bool(number)

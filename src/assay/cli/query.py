@@ -19,13 +19,22 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bytes):
         return value.hex()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))
+    from assay.report.base import visible
+
+    return visible(str(value))
 
 
 @click.command()
 @record_argument
 @click.argument("sql")
-@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How rows are printed; a table is tabs where output is no terminal.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--seconds", type=float, help="Stop the query after this time.")
 def command(record: Path, sql: str, form: str, as_json: bool, seconds: float | None) -> int:
@@ -67,7 +76,7 @@ def _table(names: list[str], rows: Iterator[tuple[object, ...]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(Text(_text(name)), overflow="fold")
     for row in rows:
         table.add_row(*[Text(_text(value)) for value in row])
     Console().print(table)
