@@ -13,7 +13,7 @@ import msgspec
 from assay.unpack.base import Limits
 
 from . import INTERRUPTED, SHORTFALL, Fault
-from ._common import check, exit_code, fail_on_option, json_option, judged, packs_option
+from ._common import exit_code, fail_on_option, json_option, judged, packs_option, usable
 from ._progress import shown
 
 
@@ -91,8 +91,6 @@ def command(
         keep_apart(paths, [record, *(record.with_suffix(known()[name].suffix) for name in formats)])
     except ExamineError as error:
         raise Fault(str(error)) from error
-    if not no_judge:
-        check(packs)
     if replace and record.is_file() and _finished(record):
         record.unlink()
     try:
