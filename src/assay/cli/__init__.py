@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import traceback
 
 import click
 
@@ -53,7 +54,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; never shows a traceback for what the user can mend."""
+    """Run the command line; never shows a traceback for what the user can mend, never ends with 1 for a fault."""
     from assay.record import QueryError, RecordError
 
     try:
@@ -75,5 +76,9 @@ def main() -> None:
         sys.exit(FAILED)
     except OSError as error:
         Fault(f"{error.filename or 'input or output'}: {error.strerror or error}").show()
+        sys.exit(FAILED)
+    except Exception as error:  # Python's own exit code for it, 1, means findings here
+        traceback.print_exc()
+        Fault(f"a fault in Assay itself, please report it with the lines above: {error}").show()
         sys.exit(FAILED)
     sys.exit(code if isinstance(code, int) else CLEAN)
