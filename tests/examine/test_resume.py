@@ -237,7 +237,10 @@ def test_a_finished_record_is_replaced_only_if_asked(tmp_path: Path) -> None:
     assert assay("examine", "fw.bin", cwd=tmp_path).returncode == 0
     done = assay("examine", "fw.bin", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("assay: fw.assay: holds a finished examination; choose another name with -o, or remove it\n")
+    assert done.stderr == (
+        "assay: fw.assay: holds a finished examination; --replace makes it anew, -o chooses another name, "
+        "`assay judge` and `assay report` work on it as it is\n"
+    )
     (tmp_path / "fw.bin").write_text("two, longer")
     assert assay("examine", "fw.bin", "--replace", cwd=tmp_path).returncode == 0
     assert rows(tmp_path / "fw.assay", "SELECT size FROM artefact") == [(11,)]

@@ -91,7 +91,12 @@ def command(
         keep_apart(paths, [record, *(record.with_suffix(known()[name].suffix) for name in formats)])
     except ExamineError as error:
         raise Fault(str(error)) from error
-    if replace and record.is_file() and _finished(record):
+    if record.is_file() and _finished(record):
+        if not replace:
+            raise Fault(
+                f"{record}: holds a finished examination; --replace makes it anew, -o chooses another name, "
+                f"`assay judge` and `assay report` work on it as it is"
+            )
         record.unlink()
     try:
         with shown(quiet) as progress:
@@ -114,12 +119,20 @@ def command(
     except KeyboardInterrupt:
         click.echo(f"assay: interrupted; the same command continues {record}", err=True)
         return INTERRUPTED
-    verdicts = [] if no_judge else judged(record, packs)
     written = []
-    for name in formats:
-        path = record.with_suffix(known()[name].suffix)
-        render(record, name, path)
-        written.append(path)
+    try:
+        verdicts = [] if no_judge else judged(record, packs)
+        for name in formats:
+            path = record.with_suffix(known()[name].suffix)
+            render(record, name, path)
+            written.append(path)
+    except KeyboardInterrupt:
+        click.echo(
+            f"assay: interrupted after the examination, which {record} holds whole; "
+            "`assay judge` and `assay report` do the rest",
+            err=True,
+        )
+        return INTERRUPTED
     if as_json:
         summary = {**dataclasses.asdict(outcome), "record": str(record), "reports": [str(p) for p in written]}
         summary["verdicts"] = [
@@ -142,7 +155,8 @@ def _stem(path: Path) -> str:
 
 
 def _finished(record: Path) -> bool:
-    from assay.record import query
+    from assay.record import Record
 
-    ((number,),) = query(record, "SELECT count(*) FROM run WHERE command = 'examine' AND finished IS NOT NULL")[1]
-    return bool(number)
+    with Record(record) as opened:
+        sql = "SELECT count(*) FROM run WHERE command = 'examine' AND finished IS NOT NULL"
+        return bool(opened.db.execute(sql).fetchone()[0])
