@@ -26,7 +26,12 @@ def command(record: Path, form: str, output: Path | None) -> int:
     if str(output) == "-" or (output is None and form == "terminal"):
         render(record, form, sys.stdout)
         return 0
+    if output is not None and not output.parent.is_dir():
+        raise Fault(f"{output.parent}: no such folder; make it, or choose another with -o")
     path = output or record.with_suffix(reports()[form].suffix)
-    render(record, form, path)
+    try:
+        render(record, form, path)
+    except OSError as error:
+        raise Fault(f"{path}: cannot be written: {error.strerror}; choose another place with -o") from error
     click.echo(path)
     return 0
