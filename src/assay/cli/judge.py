@@ -21,6 +21,8 @@ def command(record: Path, packs: tuple[str, ...], fail_on: str, as_json: bool) -
     A verdict is pass, fail, not-applicable, or undetermined with the evidence that is missing. Earlier verdicts stay in
     the record.
     """
+    from assay.report.base import CLASSES, counted
+
     verdicts = judged(record, packs)
     if as_json:
         rows = [
@@ -39,6 +41,7 @@ def command(record: Path, packs: tuple[str, ...], fail_on: str, as_json: bool) -
     else:
         width = max((len(v.rule.name) for v in verdicts), default=0)
         for v in verdicts:
-            need = f" needs {'+'.join(v.missing)}" if v.missing else f" {v.findings} findings" if v.findings else ""
-            click.echo(f"{v.verdict:14}  {v.rule.name:{width}}  {v.rule.title}{need}")
+            needs = ", ".join(CLASSES[letter][0] if letter in CLASSES else letter for letter in v.missing)
+            more = f" ({counted(v.findings, 'finding')})" if v.findings else f" (needs: {needs})" if needs else ""
+            click.echo(f"{v.verdict:14}  {v.rule.name:{width}}  {v.rule.title}{more}")
     return exit_code(verdicts, fail_on)
