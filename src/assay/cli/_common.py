@@ -52,11 +52,14 @@ def judged(record: Path, packs: Sequence[str]) -> list[Judged]:
         Fault: a pack or a rule cannot be used.
     """
     from assay.judge import JudgeError, available_packs, judge
+    from assay.record.store import BROKEN
 
     try:
         return judge(record, [str(p) for p in packs] or sorted(available_packs()))
     except JudgeError as error:
         raise Fault(str(error)) from error
+    except BROKEN as error:
+        raise Fault(f"{record}: cannot be judged; is it damaged, or has another program changed it? {error}") from error
 
 
 def exit_code(verdicts: Sequence[Judged], fail_on: str) -> int:

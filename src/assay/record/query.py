@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .store import Record, RecordError
+from .store import BROKEN, Record, RecordError
 
 READING = {
     sqlite3.SQLITE_SELECT,
@@ -40,7 +41,7 @@ def reader(path: Path, guard: Guard | None = None, seconds: float | None = None)
         A connection on which only reading is possible.
 
     Raises:
-        RecordError: not a record.
+        RecordError: not a record, or a damaged one.
     """
     connection = Record(path).db
 
@@ -52,10 +53,14 @@ def reader(path: Path, guard: Guard | None = None, seconds: float | None = None)
             allowed = guard(action, first, second)
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA query_only = ON")
-    # SQLite declares these by what the authorizer would take for writing, once a connection, when first used.
-    connection.execute("SELECT 1 FROM json_each('[]') UNION ALL SELECT 1 FROM json_tree('[]')").close()
+    try:
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA query_only = ON")
+        # SQLite declares these by what the authorizer would take for writing, once a connection, when first used.
+        connection.execute("SELECT 1 FROM json_each('[]') UNION ALL SELECT 1 FROM json_tree('[]')").close()
+    except BROKEN as error:
+        connection.close()
+        raise RecordError(f"{path}: is damaged: {error}") from error
     connection.set_authorizer(authorize)
     if seconds is not None:
         deadline = time.monotonic() + seconds
@@ -81,23 +86,26 @@ def query(path: Path, sql: str, seconds: float | None = None) -> tuple[list[str]
     connection = reader(path, seconds=seconds)
     try:
         cursor = connection.execute(sql)
-    except (sqlite3.Error, sqlite3.Warning) as error:
+    except (*BROKEN, sqlite3.Warning) as error:
+        connection.close()
         raise QueryError(_plain(error)) from error
     if cursor.description is None:
+        connection.close()
         raise QueryError("the statement returns no rows; only SELECT is possible on a record")
-    return [column[0] for column in cursor.description], _rows(cursor)
+    return [column[0] for column in cursor.description], _rows(connection, cursor)
 
 
-def _rows(cursor: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
-    try:
-        yield from cursor
-    except sqlite3.Error as error:
-        raise QueryError(_plain(error)) from error
+def _rows(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
+    with contextlib.closing(connection):
+        try:
+            yield from cursor
+        except BROKEN as error:
+            raise QueryError(_plain(error)) from error
 
 
 def _plain(error: Exception) -> str:
     text = str(error)
-    if text in ("not authorized", "attempt to write a readonly database"):
+    if text in ("not authorized", "authorization denied", "attempt to write a readonly database"):
         return "only reading is possible on a record (SELECT)"
     if text == "interrupted":
         return "stopped at the time limit"

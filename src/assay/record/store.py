@@ -29,6 +29,10 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite says of a damaged file; its message may quote bytes from it, which Python then cannot decode."""
+
+
 class RecordError(Exception):
     """A record that cannot be opened, written or read; the message says which and what to do."""
 
@@ -125,9 +129,22 @@ class Record:
                 self.db.execute("PRAGMA journal_mode = WAL")
                 self.db.execute("PRAGMA synchronous = NORMAL")
         except BlockingIOError as error:
+            self._abandon()
             raise RecordError(f"{path}: another process is writing this record; wait for it to end") from error
-        except (sqlite3.Error, OSError) as error:
+        except (*BROKEN, OSError) as error:
+            self._abandon()
             raise RecordError(f"{path}: cannot be opened as a record: {error}") from error
+        except RecordError:
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        """Let go of a file that turned out to be no record."""
+        if hasattr(self, "db"):
+            self.db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _create(self) -> None:
         self.db.execute("PRAGMA page_size = 8192")
