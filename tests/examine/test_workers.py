@@ -407,3 +407,50 @@ def test_what_is_spooled_has_a_limit(tmp_path: Path) -> None:
     assert_accounted(record)
     with Record(record) as opened:
         assert opened.db.execute("SELECT count(*) FROM content").fetchone() == (1,)
+
+
+def test_a_spool_on_a_file_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+    import gzip
+
+    real = os.open
+
+    def refuse(path: object, flags: int, *more: object, **others: object) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported", path)
+        return real(path, flags, *more, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refuse)
+    (tmp_path / "image.gz").write_bytes(gzip.compress(b"x" * 3_000_000))
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    outcome = examined(tmp_path / "image.gz", tmp_path / "r.assay", spool=spool)
+    assert (outcome.unread, outcome.contents) == (0, 2)
+    assert list(spool.iterdir()) == []
+
+
+def test_a_file_that_goes_away_while_it_is_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.examine import directory
+
+    tree = release(tmp_path)
+    (tree / "etc/archive.tar").write_bytes(b"".join(_tar()))
+    real, opened = directory.open_file, []
+
+    def gone(root: Path, path: bytes) -> int:
+        if path in (b"etc/001", b"etc/archive.tar"):
+            opened.append(path)
+            if path == b"etc/001" or opened.count(path) > 1:
+                raise FileNotFoundError(2, "No such file or directory")
+        return real(root, path)
+
+    monkeypatch.setattr(directory, "open_file", gone)
+    record = tmp_path / "r.assay"
+    examined(tree, record)
+    assert unread(record) == [("/etc/001", "entry", "denied", None), ("/etc/archive.tar", "entry", "denied", None)]
+
+
+def _tar() -> Iterator[bytes]:
+    import tarfile
+
+    entry = tarfile.TarInfo("inside")
+    yield entry.tobuf() + bytes(1024)
