@@ -232,7 +232,7 @@ FORMAT = Format(
     magics=[(0, _ARCH), (0, _THIN)],
     references=[
         Reference("ar(5)", "https://man.freebsd.org/cgi/man.cgi?query=ar&sektion=5"),
-        Reference("deb(5)", "https://manpages.debian.org/bookworm/dpkg-dev/deb.5.en.html"),
+        Reference("deb(5)", "https://man7.org/linux/man-pages/man5/deb.5.html"),
     ],
     limitations=["the bytes of a thin archive's members are in files beside it"],
 )
