@@ -242,7 +242,15 @@
     const [line, offset] = [findings.line[i], findings.offset[i]];
     const where = findings.path[i] + (line !== null ? `:${line}` : offset !== null ? ` at offset 0x${offset.toString(16)}` : "");
     return el("div", "row", el("span", `tag sev-${rule.severity}`, rule.severity), el("p", "", middle(findings.message[i], 400)),
-      el("p", "path", middle(where, 90)));
+      ends(middle(where, 300)));
+  }
+
+  // A place whose beginning gives way first: its end (the file's name, line or offset) tells rows apart.
+  function ends(where) {
+    const cut = Math.max(where.lastIndexOf("/"), 0);
+    const row = el("p", "path", el("span", "", where.slice(0, cut)), el("span", "", where.slice(cut)));
+    row.title = where;
+    return row;
   }
 
   const pairs = (entries) => {
