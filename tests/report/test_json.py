@@ -53,6 +53,7 @@ def test_members(tmp_path: Path) -> None:
             "name": "rtr-2.1.0.img",
             "vendor": "Example Works",
             "format": "gpt",
+            "content": None,
             "sha256": sha("image"),
             "size": 8 << 20,
             "containers": 2,

@@ -141,9 +141,8 @@ def command(
         click.echo(json.dumps(summary))
     elif not quiet:
         render(record, "terminal", sys.stdout)
-        click.echo(f"\nrecord  {record}")
         for path in written:
-            click.echo(f"report  {path}")
+            click.echo(f"  report  {path}")
     return SHORTFALL if outcome.unread else exit_code(verdicts, fail_on)
 
 

@@ -22,7 +22,10 @@ from assay.record import Record
 SEVERITIES = ("critical", "high", "medium", "low", "info")
 VERDICTS = ("fail", "undetermined", "pass", "not-applicable")
 CLASSES = {
-    "S": ("static image", "a reading of what this record lists as unread, or of an image that is not encrypted"),
+    "S": (
+        "static image",
+        "what was not seen here: what is listed as unread, or a root file system if there is none",
+    ),
     "C": ("configuration", "the configuration of the unit as deployed, exported"),
     "L": ("live unit", "a running unit to test against"),
     "D": ("statement", "a statement or documentation from whoever supplies it"),

@@ -12,7 +12,8 @@ import msgspec
 
 from .base import CLASSES, VERDICTS, loads
 
-WORST = 10
+WORST, WORST_OF_RULE = 10, 3
+"""Findings that a summary names, in all and of one rule: the first rule's do not hide the others'."""
 LISTED = 200
 """Rows of an open-ended list that a summary keeps; `unlisted` counts beside it say how many there are beyond."""
 
@@ -28,6 +29,9 @@ class Artefact(Plain, frozen=True, kw_only=True):
     name: str | None
     vendor: str | None
     format: str | None
+    """Of a container; None if it is none that is known."""
+    content: str | None
+    """What explains all bytes of an artefact that is no container: elf, text, ..."""
     sha256: str | None
     size: int | None
     containers: int
@@ -171,6 +175,8 @@ class Summary(Plain, frozen=True, kw_only=True):
     binaries: int
     root_services: list[Service]
     root_services_count: int
+    root_services_unknown: int
+    """Services that run as root of which it cannot be told whether they start at boot."""
     credentials: list[dict[str, Any]]
     coverage: list[Looked]
     runs: list[Run]
@@ -249,6 +255,9 @@ def summarise(db: sqlite3.Connection, path: Path) -> Summary:
             )
         ],
         root_services_count=root,
+        root_services_unknown=db.execute(
+            "SELECT count(*) FROM service WHERE enabled IS NULL AND user IN ('root', '0')"
+        ).fetchone()[0],
         credentials=[
             {"kind": kind, "scheme": scheme, "distinct": distinct, "found": found, "encrypted": encrypted}
             for kind, scheme, distinct, found, encrypted in db.execute(
@@ -303,12 +312,20 @@ def _artefacts(db: sqlite3.Connection) -> list[Artefact]:
             "SELECT artefact, kind, sum(length) FROM region WHERE container IS NULL GROUP BY artefact, kind"
         )
     }
+    whole = {
+        (artefact, length): by
+        for artefact, length, by in db.execute(
+            """SELECT artefact, length, "by" FROM region
+                WHERE container IS NULL AND kind = 'explained' AND "offset" = 0"""
+        )
+    }
     return [
         Artefact(
             id=number,
             name=stated.get((f"artefact:{number}", "name")),
             vendor=stated.get((f"artefact:{number}", "vendor")),
             format=format,
+            content=None if format else whole.get((number, size)),
             sha256=sha256,
             size=size,
             containers=inside.get(number, (0, 0))[0],
@@ -429,15 +446,22 @@ def _criteria(rules: list[Judged]) -> list[Criterion]:
 
 
 def _worst(db: sqlite3.Connection) -> list[Worst]:
-    return [
-        Worst(severity=severity, verdict=verdict, rule=rule, message=message, path=path, line=line, offset=offset)
-        for severity, verdict, rule, message, path, line, offset in db.execute(
-            f"""SELECT r.severity, v.verdict, r.name, f.message, f.path, f.line, f."offset"
-                  FROM finding AS f JOIN current AS c ON c.verdict = f.verdict JOIN verdict AS v ON v.id = c.verdict
-                  JOIN rule AS r ON r.id = c.rule
-                 WHERE v.verdict = 'fail' ORDER BY c.rank, f.id LIMIT {WORST}"""  # noqa: S608
-        )
-    ]
+    out: list[Worst] = []
+    for number, severity, verdict, rule in db.execute(
+        """SELECT v.id, r.severity, v.verdict, r.name
+             FROM current AS c JOIN verdict AS v ON v.id = c.verdict JOIN rule AS r ON r.id = c.rule
+            WHERE v.verdict = 'fail' ORDER BY c.rank, v.id"""
+    ):
+        for message, path, line, offset in db.execute(
+            'SELECT message, path, line, "offset" FROM finding WHERE verdict = ? ORDER BY id LIMIT ?',
+            (number, min(WORST_OF_RULE, WORST - len(out))),
+        ):
+            out.append(
+                Worst(
+                    severity=severity, verdict=verdict, rule=rule, message=message, path=path, line=line, offset=offset
+                )
+            )
+    return out
 
 
 def _hardening(db: sqlite3.Connection) -> dict[str, dict[str, int]]:

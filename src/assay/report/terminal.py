@@ -30,6 +30,8 @@ STYLES = {
 }
 PATH, SENTENCE = 120, 300
 """Characters of a path and of a sentence that are shown; the other formats have the whole."""
+ARTEFACTS = 12
+"""Artefacts that are named one by one."""
 
 
 class Page:
@@ -92,6 +94,18 @@ class Page:
             table.add_row(*row)
         self.console.print(Padding(table, (0, 0, 0, 2)))
 
+    def findings(self, rows: list[tuple[str, str, str, str]]) -> None:
+        """Write findings (severity, rule, message, place) as a table, or where that is too wide one below the other."""
+        widest = [max(len(row[i]) for row in rows) for i in range(4)]
+        if not self.rich or sum(widest) + 12 <= self.console.width:
+            self.table(["severity", "rule", "finding", "place"], [list(row) for row in rows], {"place": PATH})
+            return
+        for severity, rule, message, where in rows:
+            head = self.text(f"{severity:8}", style=STYLES.get(severity, ""))
+            self.console.print(Padding(Text.assemble(head, "  ", self.text(rule)), (0, 0, 0, 2)))
+            self.line(message, indent=12)
+            self.console.print(Padding(self.text(where, PATH, "dim"), (0, 0, 0, 12)))
+
 
 def write(record: Path, out: TextIO) -> None:
     """Write the report; see `Report.write`."""
@@ -99,8 +113,11 @@ def write(record: Path, out: TextIO) -> None:
         summary = summarise(db, record)
     page = Page(out)
     page.line(summary.title, "bold")
-    for artefact in summary.artefacts:
-        page.line(_artefact(artefact), indent=2)
+    for artefact in summary.artefacts[:ARTEFACTS]:
+        mark = f"[{artefact.id}] " if len(summary.artefacts) > 1 else ""  # as the places of its findings begin
+        page.line(mark + _artefact(artefact), indent=2)
+    if len(summary.artefacts) > ARTEFACTS:
+        page.line(f"and {len(summary.artefacts) - ARTEFACTS:,} more in the record", "dim", indent=2)
     _completeness(page, summary)
     _verdicts(page, summary)
     _unseen(page, summary)
@@ -114,7 +131,7 @@ def write(record: Path, out: TextIO) -> None:
 def _artefact(artefact: Artefact) -> str:
     parts = [
         artefact.name or f"artefact {artefact.id}",
-        artefact.format or "no known format",
+        artefact.format or artefact.content or "no known format",
         quantity(artefact.size) if artefact.size is not None else "directory",
         f"sha256 {artefact.sha256}" if artefact.sha256 else "no digest",
     ]
@@ -136,13 +153,20 @@ def _completeness(page: Page, summary: Summary) -> None:
         f"{counted(seen.contents, 'distinct content')}, {quantity(seen.content_bytes)}",
         indent=2,
     )
-    for artefact in summary.artefacts:
-        if artefact.size:
-            page.line(
-                f"artefact {artefact.id}: {_share(artefact.explained, artefact.size)} of its bytes explained, "
-                f"{_share(artefact.padding, artefact.size)} padding, {_share(artefact.unknown, artefact.size)} unknown",
-                indent=2,
-            )
+    sized = [artefact for artefact in summary.artefacts if artefact.size]
+    shown = sized if len(sized) <= ARTEFACTS else [artefact for artefact in sized if artefact.unknown][:ARTEFACTS]
+    if len(shown) < len(sized):
+        page.line(_shares("all artefacts", "their", sized), indent=2)
+    for artefact in shown:
+        page.line(_shares(f"artefact {artefact.id}", "its", [artefact]), indent=2)
+
+
+def _shares(name: str, whose: str, artefacts: list[Artefact]) -> str:
+    size = sum(artefact.size or 0 for artefact in artefacts)
+    explained = _share(sum(artefact.explained for artefact in artefacts), size)
+    padding = _share(sum(artefact.padding for artefact in artefacts), size)
+    unknown = _share(sum(artefact.unknown for artefact in artefacts), size)
+    return f"{name}: {explained} of {whose} bytes explained, {padding} padding, {unknown} unknown"
 
 
 def _share(part: int, whole: int) -> str:
@@ -168,11 +192,7 @@ def _verdicts(page: Page, summary: Summary) -> None:
         else "Findings: none"
     )
     if summary.worst:
-        page.table(
-            ["severity", "rule", "finding", "place"],
-            [[w.severity, w.rule, w.message, place(w.path, w.line, w.offset)] for w in summary.worst],
-            {"place": PATH},
-        )
+        page.findings([(w.severity, w.rule, w.message, place(w.path, w.line, w.offset)) for w in summary.worst])
         if total > len(summary.worst):
             page.line(f"and {total - len(summary.worst):,} more in the record", "dim", indent=2)
 
