@@ -56,7 +56,7 @@ def inspectors_page() -> str:
 def commands_page() -> str:
     """Return the page of commands: the help text of each."""
     out = ["# Commands", "", inspect.cleandoc(cli.help or ""), ""]
-    context = click.Context(cli, info_name="assay")
+    context = click.Context(cli, info_name="assay", **cli.context_settings)
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command is not None
