@@ -27,19 +27,20 @@ def shown(quiet: bool = False) -> Iterator[Progress | None]:
 
         def __init__(self, bar: Bar) -> None:
             self.bar = bar
+            self.begun = False
             self.task = bar.add_task("", total=None, files="", what=Text(""))
 
         def update(self, done: int, total: int, files: int, files_total: int, what: str) -> None:
             name = "".join(c if c.isprintable() else "?" for c in what)
             room = max(10, bar.console.width - 90)
             shown = name if len(name) <= room else "…" + name[-room + 1 :]
-            self.bar.update(
-                self.task,
-                completed=done,
-                total=max(total, done) or None,
-                files=f"{files:,}/{files_total:,} files",
-                what=Text(shown, style="dim", no_wrap=True),
-            )
+            told = Text(shown, style="dim", no_wrap=True)
+            if files_total or not self.begun:
+                self.begun = bool(files_total)
+                counted = f"{files:,}/{max(files, files_total):,} files"
+                self.bar.update(self.task, completed=done, total=max(total, done) or None, files=counted, what=told)
+            else:  # every file is read, and what follows has no bytes to count: the figures stay
+                self.bar.update(self.task, what=told)
             self.bar.refresh()
 
     class What(TextColumn):
