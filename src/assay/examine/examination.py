@@ -8,7 +8,7 @@ complete and reading only what the record lacks.
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +48,10 @@ class Examination:
         self.spool = Spool()
         self.jobs: deque[Job] = deque()
         self.done_bytes = self.total_bytes = self.done_files = self.total_files = 0
+        self.given: Counter[int] = Counter()
+        """Bytes of each artefact, as given."""
+        self.output: Counter[int] = Counter()
+        """Bytes read from all entries of each artefact, however deep."""
 
     def give(self, number: int, path: Path, prefix: str) -> None:
         """Take up an artefact: list a directory, or queue a file to be hashed, recognised and opened.
@@ -73,6 +77,7 @@ class Examination:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         box = Box(-number, number, prefix, 0, handle=Handle(fd), size=os.fstat(fd).st_size)
         self.total_bytes += box.size
+        self.given[number] = box.size
         box.groups[0] = Group(0, [], [text(os.fsencode(path.name))], encode(0), box.size, only_container=bool(seen))
         box.listed = True
         self.queue_reads(box, [box.groups[0]])
@@ -216,6 +221,8 @@ class Examination:
         box.listed = True
         self.total_files += len(groups)
         self.total_bytes += sum(group.size or 0 for group in groups)
+        if box.folder is not None:
+            self.given[box.artefact] = box.stored
         for group in groups:
             if group.locator is None:
                 self.ledger.unread_group(
@@ -252,22 +259,23 @@ class Examination:
         box.bare.clear()
 
     def queue_reads(self, box: Box, groups: Sequence[Group]) -> None:
-        """Queue files in batches that keep neighbours together."""
-        batch: list[Group] = []
+        """Queue files in batches that keep neighbours together, those of inner containers before what waits."""
+        batches: list[list[Group]] = []
         weight = 0
         most = MAX_FDS - 10 if box.folder is not None else BATCH_ITEMS
         for group in groups:
             size = BATCH_BYTES if group.size is None else group.size
-            if batch and (weight + size > BATCH_BYTES or len(batch) >= most):
-                self.queue(Job(box, batch))
-                batch, weight = [], 0
-            batch.append(group)
+            if not batches or weight + size > BATCH_BYTES or len(batches[-1]) >= most:
+                batches.append([])
+                weight = 0
+            batches[-1].append(group)
             weight += size
-        if batch:
-            self.queue(Job(box, batch))
+        inner = box.depth > 0
+        for batch in reversed(batches) if inner else batches:
+            self.queue(Job(box, batch), first=inner)
 
     def queue(self, job: Job, *, first: bool = False) -> None:
-        """Queue a job; `first` for containers inside others, so that their spooled bytes are soon let go."""
+        """Queue a job; `first` for inner containers: depth first, so that little waits and spools are soon let go."""
         job.box.outstanding += 1
         if first:
             self.jobs.appendleft(job)
@@ -298,6 +306,7 @@ class Examination:
             return
         self.done_files += max(1, len(group.files))
         self.done_bytes += group.size if group.size is not None else result.size
+        self.output[box.artefact] += result.size
         handed_over = group.only_container and (result.nested is not None or result.inner is not None)
         if result.problem is not None and not handed_over:  # then it is in the record already
             self.ledger.unread_group(box, group, result.problem)
@@ -322,6 +331,25 @@ class Examination:
             if job.box.groups.get(group.seq) is group:
                 self.ledger.unread_group(job.box, group, Problem("crash", "its worker did not report on it"))
                 del job.box.groups[group.seq]
+
+    def exhausted(self, box: Box) -> str | None:
+        """Return the limit (name=value) that an artefact's output as a whole has reached, or None."""
+        out, limits = self.output[box.artefact], self.limits
+        if out > limits.output_bytes:
+            return f"output_bytes={limits.output_bytes}"
+        if out > limits.output_from and out > limits.ratio * self.given[box.artefact]:
+            return f"ratio={limits.ratio}"
+        return None
+
+    def give_up(self, job: Job, limit: str) -> None:
+        """Name what a job would have read as unread, because its artefact's output has reached a limit."""
+        problem = Problem("limit", f"what came out of the artefact reached the limit {limit}", limit=limit)
+        if job.groups is None:
+            self.on_listed(job.box, Listed([], problem))
+        for group in job.groups or ():
+            self.ledger.unread_group(job.box, group, problem)
+            job.box.groups.pop(group.seq, None)
+        self.finish_job(job.box)
 
     def whole(self, box: Box, kind: str) -> Stretch:
         """Return what the bytes of an artefact are that no container format claims."""

@@ -180,21 +180,16 @@ class Scheduler:
     def send(self, worker: WorkerHandle, job: Job) -> None:
         """Hand a job to a worker."""
         box = job.box
+        limit = self.examination.exhausted(box)
+        if limit is not None:
+            self.examination.give_up(job, limit)
+            return
         if job.groups is None:
             assert box.handle is not None
             worker.task = ListTask(box.id, box.start, box.size, self.limits)
             fds = [box.handle.fd]
             self.what = box.path or box.format
         else:
-            if self.examination.done_bytes > self.limits.output_bytes:
-                limit = f"output_bytes={self.limits.output_bytes}"
-                for group in job.groups:
-                    self.ledger.unread_group(
-                        box, group, Problem("limit", "total output reached its limit", limit=limit)
-                    )
-                    box.groups.pop(group.seq, None)
-                self.examination.finish_job(box)
-                return
             job.spool = Handle(self.spool_file(), self.examination.spool)
             fds = [job.spool.fd]
             opened: list[int] = []

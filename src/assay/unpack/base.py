@@ -92,7 +92,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     entry_bytes: int = 64 << 30
     """Bytes read from one entry."""
     output_bytes: int = 1 << 40
-    """Bytes read from all entries together."""
+    """Bytes read from all entries of an artefact together."""
+    output_from: int = 4 << 30
+    """Bytes read from all entries of an artefact below which `ratio` is not looked at for the whole of it, in bytes."""
     spool_bytes: int = 64 << 30
     """Bytes on disk for contents that must be spooled."""
     cpu_seconds: int = 120
@@ -168,7 +170,6 @@ class FileSource(Source):
                 break
             data += more
         return data
-
 
     def filled(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         """See `Source.filled`; lseek(2), SEEK_DATA."""
