@@ -206,7 +206,7 @@ def test_putty_keys(cipher: str, encrypted: bool) -> None:
     [
         ("-----{} PGP PRIVATE KEY BLOCK-----", "Comment: a\n\n", "=ab12\n", "PGP", None),
         ("---- {} SSH2 ENCRYPTED PRIVATE KEY ----", 'Comment: "a"\n', "", "SSH2", True),
-        ("-----{} PRIVATE KEY-----", "", "", "unknown", None),
+        ("-----{} PRIVATE KEY-----", "", "", "unknown", False),  # its label says that it is in the clear
     ],
 )
 def test_armour_that_is_not_parsed(label: str, headers: str, tail: str, scheme: str, encrypted: bool | None) -> None:

@@ -316,7 +316,7 @@ class Examination:
             if box.id <= 0:
                 values = {"sha256": result.sha256.hex(), "content": state.id}
                 self.ledger.record.update(Artefact, box.artefact, **values)
-                if result.nested is None:
+                if result.nested is None and result.inner is None:
                     self.ledger.regions(box, [self.whole(box, result.kind)])
             for number in group.files:
                 self.ledger.record.update(File, number, content=state.id)

@@ -64,34 +64,36 @@ class TreeStage:
                     jobs.append(Job(Box(number, artefact, path, 0), roots=found, inspectors=names))
         self.ledger.record.commit()
         worker: WorkerHandle | None = None
-        while jobs:
-            job = jobs.popleft()
-            if worker is None:
-                worker = self.pool.start(self.ledger.record.path)
-                worker.channel.sock.settimeout(self.pool.limits.wall_seconds)
-            worker.context = job
-            assert job.roots is not None
-            if self.progress is not None:
-                self.progress.update(0, 0, 0, 0, f"tree {job.box.path or '/'}")
-            task = TreeTask(job.box.id, job.roots, job.inspectors, self.pool.limits.cpu_seconds)
-            try:
-                worker.channel.send(task)
-                self.tree_facts(worker, job)
-                self.ledger.record.commit()
-            except (Closed, msgspec.DecodeError) as error:
-                _, step, _ = PAGE.unpack_from(worker.page)
-                wall = isinstance(error.__cause__, TimeoutError)
-                problem = cause(self.pool.end(worker, kill=True), self.pool.limits, wall=wall)
-                worker = None
-                self.ledger.rollback()
-                culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
-                problem = Problem(problem.reason, f"{culprit}: {problem.detail}", entries=0, limit=problem.limit)
-                self.ledger.unread(job.box, problem, scope="inspection")
-                left = [name for name in job.inspectors if name != culprit]
-                if left:
-                    jobs.appendleft(Job(job.box, roots=job.roots, inspectors=left))
-        if worker is not None:
-            self.pool.end(worker, kill=True)
+        try:
+            while jobs:
+                job = jobs.popleft()
+                if worker is None:
+                    worker = self.pool.start(self.ledger.record.path)
+                    worker.channel.sock.settimeout(self.pool.limits.wall_seconds)
+                worker.context = job
+                assert job.roots is not None
+                if self.progress is not None:
+                    self.progress.update(0, 0, 0, 0, f"tree {job.box.path or '/'}")
+                task = TreeTask(job.box.id, job.roots, job.inspectors, self.pool.limits.cpu_seconds)
+                try:
+                    worker.channel.send(task)
+                    self.tree_facts(worker, job)
+                    self.ledger.record.commit()
+                except (Closed, msgspec.DecodeError) as error:
+                    _, step, _ = PAGE.unpack_from(worker.page)
+                    wall = isinstance(error.__cause__, TimeoutError)
+                    problem = cause(self.pool.end(worker, kill=True), self.pool.limits, wall=wall)
+                    worker = None
+                    self.ledger.rollback()
+                    culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
+                    problem = Problem(problem.reason, f"{culprit}: {problem.detail}", entries=0, limit=problem.limit)
+                    self.ledger.unread(job.box, problem, scope="inspection")
+                    left = [name for name in job.inspectors if name != culprit]
+                    if left:
+                        jobs.appendleft(Job(job.box, roots=job.roots, inspectors=left))
+        finally:
+            if worker is not None:  # it reads the record: nobody can close it while that lasts
+                self.pool.end(worker, kill=True)
 
     def tree_facts(self, worker: WorkerHandle, job: Job) -> None:
         """Take the facts on one container's trees."""

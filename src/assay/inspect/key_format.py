@@ -210,7 +210,8 @@ def read_pem(data: bytes) -> Key | None:
         length,
         scheme,
         _sha256(data[:length]),
-        encrypted=True if encrypted else None,
+        # RFC 7468, section 10: this label is for keys in the clear; so are the older ones without a Proc-Type header
+        encrypted=True if encrypted else False if label == b"PRIVATE KEY" or word in ("RSA", "EC", "DSA") else None,
         evidence="pem-header",
     )
     if encrypted or not end or word == "PGP":

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +65,8 @@ class _Stopped(Exception):
 class _Asker:
     """Asks one record the questions of rules."""
 
+    interrupted = False
+
     def __init__(self, path: Path, seconds: float) -> None:
         self.guard = Guard()
         self.db = reader(path, self.guard)
@@ -74,11 +79,15 @@ class _Asker:
             _Stopped: the time limit, if `limited`.
             JudgeError: a question that cannot be asked; names the rule.
         """
+        if self.interrupted:
+            raise KeyboardInterrupt
         deadline = time.monotonic() + self.seconds if limited else float("inf")
         self.db.set_progress_handler(lambda: int(time.monotonic() > deadline), STEPS)
         try:
             yield from self.db.execute(select.format(compose(rule.sql[part], rule.shared)))
         except (sqlite3.Error, sqlite3.Warning) as error:
+            if self.interrupted:
+                raise KeyboardInterrupt from error
             if str(error) == "interrupted":
                 raise _Stopped from error
             text = self.guard.explain(error) if isinstance(error, sqlite3.Error) else str(error)
@@ -158,9 +167,35 @@ def judge(record_path: Path, packs: Sequence[Path | str], *, seconds: float = SE
         record.index()
         asker = _Asker(record_path, seconds)
         try:
-            return _run(record, asker, loaded)
+            with _interruptible(asker):
+                return _run(record, asker, loaded)
         finally:
             asker.db.close()
+
+
+@contextmanager
+def _interruptible(asker: _Asker) -> Iterator[None]:
+    """Let Ctrl-C stop the question that is being asked.
+
+    Raised inside one of SQLite's callbacks, a KeyboardInterrupt would be lost and the question refused instead.
+    """
+    if threading.current_thread() is not threading.main_thread() or (
+        signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        asker.interrupted = True
+        asker.db.interrupt()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if asker.interrupted:
+        raise KeyboardInterrupt
 
 
 def _run(record: Record, asker: _Asker, packs: Sequence[Pack]) -> list[Judged]:
