@@ -37,6 +37,7 @@ FILES: dict[str, tuple[int, int, str | bytes]] = {
     "usr/lib/systemd/system/core.service": (0o644, 0, "[Service]\nExecStart=/usr/bin/core -d\n"),
     "usr/bin/core": (0o777, 0, ELF),
     "usr/bin/helper": (0o4755, 0, ELF + b"\n"),
+    "bin/sh": (0o755, 0, ELF + b"\n\n"),
     "etc/core/key.pem": (0o644, 0, KEY),
     "var/lib/dpkg/status": (
         0o644,
