@@ -18,7 +18,7 @@ from .test_resume import release
 @needs("mksquashfs")
 @pytest.mark.parametrize("form", ["tar", "squashfs"])
 def test_a_second_examination_gives_the_same_record(tmp_path: Path, form: str) -> None:
-    image = release(tmp_path / "release.tar", files=120)
+    image = release(tmp_path / "release.tar", files=60)
     later = tmp_path / "later.tar"
     with tarfile.open(image) as old, tarfile.open(later, "w") as new:
         for number, entry in enumerate(old):
@@ -106,7 +106,7 @@ def folder(path: Path) -> None:
     "harm", [empty, cut, noise, noise_within, other_tables, other_facts, other_types, folder], ids=lambda f: f.__name__
 )
 def test_a_broken_cache_changes_nothing(tmp_path: Path, harm: Callable[[Path], None]) -> None:
-    image = release(tmp_path / "release.tar", files=60)
+    image = release(tmp_path / "release.tar", files=45)
     cache = tmp_path / "cache"
     examined(image, tmp_path / "whole.assay", cache=cache)
     (file,) = cache.glob("facts-*.sqlite")

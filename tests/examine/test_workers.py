@@ -20,6 +20,7 @@ import pytest
 
 from assay import inspect, unpack
 from assay.examine import SandboxUnavailable, sandbox
+from assay.examine.scheduler import Scheduler
 from assay.facts import ContentFact, TreeFact
 from assay.facts.service import Directive, Setting
 from assay.inspect.base import Content, ContentInspector, Tree, TreeInspector
@@ -28,7 +29,9 @@ from assay.unpack.base import Entry, Format, Limits, Problem, Reader, Source
 
 from .support import assert_accounted, examined, rows, unread
 
-LIMITS = Limits(cpu_seconds=1, wall_seconds=3, memory=512 << 20)
+LIMITS = Limits(cpu_seconds=1, wall_seconds=60, memory=512 << 20)
+WAITING = Limits(cpu_seconds=60, wall_seconds=2, memory=512 << 20)
+"""For what waits rather than works: on a busy machine, little CPU time can take long."""
 
 Look = Callable[[Content], Iterable[ContentFact]]
 
@@ -122,7 +125,7 @@ def fail(_: Content) -> Iterator[ContentFact]:
         (segfault, "crash", None, "its worker ended with SIGSEGV while odd looked at it", "entry"),
         (spin, "limit", "cpu_seconds=1",
          "used more processor time than a task may while odd looked at it", "entry"),
-        (sleep, "limit", "wall_seconds=3", "took longer than a task may while odd looked at it",
+        (sleep, "limit", "wall_seconds=2", "took longer than a task may while odd looked at it",
          "entry"),
         (leave, "crash", None, "its worker ended with exit code 7 while odd looked at it", "entry"),
         (eat_for_good, "crash", None, "its worker ended with exit code 1 while odd looked at it",
@@ -137,7 +140,7 @@ def test_an_inspector_costs_its_entry(
 ) -> None:
     add(inspector(look))
     record = tmp_path / "r.assay"
-    outcome = examined(release(tmp_path), record, limits=LIMITS)
+    outcome = examined(release(tmp_path), record, limits=WAITING if look is sleep else LIMITS)
     assert rows(record, 'SELECT path, scope, reason, "limit", detail FROM unread') == [
         ("/etc/020", scope, reason, limit, detail)
     ]
@@ -241,7 +244,7 @@ def wait() -> None:
     [
         (fault, "crash", None, "odd: its worker ended with SIGSEGV"),
         (spin_on, "limit", "cpu_seconds=1", "odd: used more processor time than a task may"),
-        (wait, "limit", "wall_seconds=3", "odd: took longer than a task may"),
+        (wait, "limit", "wall_seconds=2", "odd: took longer than a task may"),
     ],
 )
 def test_a_tree_inspector_costs_its_facts(
@@ -249,7 +252,7 @@ def test_a_tree_inspector_costs_its_facts(
 ) -> None:
     add(odd_tree(look))
     record = tmp_path / "r.assay"
-    examined(release(tmp_path), record, limits=LIMITS)
+    examined(release(tmp_path), record, limits=WAITING if look is wait else LIMITS)
     assert rows(record, 'SELECT scope, reason, "limit", detail FROM unread') == [("inspection", reason, limit, detail)]
     assert rows(record, "SELECT name FROM account") == [("root",)]
     assert rows(record, "SELECT count(*) FROM setting WHERE subsystem = 'odd'") == [(0,)]
@@ -285,6 +288,21 @@ def test_workers_that_are_killed_from_outside_do_not_end_the_examination(tmp_pat
         thread.join()
     assert_accounted(tmp_path / "r.assay")
     assert {row[2] for row in unread(tmp_path / "r.assay")} <= {"crash"}
+
+
+def test_an_idle_worker_that_is_killed_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Scheduler.loop
+
+    def loop(self: Scheduler) -> None:
+        for _ in range(2):
+            os.kill(self.start_worker().pid, signal.SIGKILL)
+        time.sleep(0.1)
+        real(self)
+
+    monkeypatch.setattr(Scheduler, "loop", loop)
+    outcome = examined(release(tmp_path), tmp_path / "r.assay")
+    assert outcome.unread == 0
+    assert_accounted(tmp_path / "r.assay")
 
 
 def workers() -> list[int]:

@@ -244,7 +244,9 @@ class Scheduler:
     def serve(self, worker: WorkerHandle) -> None:
         """Take one message of a worker."""
         job = worker.context
-        assert isinstance(job, Job)
+        if not isinstance(job, Job):  # it has nothing to say: it has ended, or must
+            self.bury(worker)
+            return
         try:
             reply = decode_reply(worker.channel.receive()[0])
         except (Closed, msgspec.DecodeError):
