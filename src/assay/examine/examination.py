@@ -25,7 +25,7 @@ from .state import Box, Group, Handle, Job, Spool
 from .stretches import gap
 
 BATCH_BYTES = 8 << 20
-BATCH_ITEMS = 128
+BATCH_ITEMS = 512
 
 
 class Changed(Exception):
