@@ -27,6 +27,8 @@ from .protocol import Channel, Closed, Hello, Task, decode_reply
 from .sandbox import PR_SET_PDEATHSIG, SandboxUnavailable, _libc, confine
 from .worker import Worker, prepare
 
+START_ATTEMPTS = 3
+
 
 class Order(msgspec.Struct, array_like=True):
     """From the scheduler to the nursery: start a worker (with a record to read, for trees), or ask for a status."""
@@ -95,8 +97,14 @@ class Pool:
             record: record that it may read (a worker for trees); it reads nothing else then.
 
         Raises:
-            SandboxUnavailable: it could not be confined and `required`.
+            SandboxUnavailable: it could not be confined and `required`, or ended each time that it was tried.
         """
+        for _ in range(START_ATTEMPTS):  # a kernel that is out of memory may end one at any time
+            with contextlib.suppress(Closed):
+                return self._start(record)
+        raise SandboxUnavailable("the worker ended while it was being confined")
+
+    def _start(self, record: Path | None) -> WorkerHandle:
         self.nursery.send(
             Order(
                 os.fsencode(record) if record else None,
@@ -113,7 +121,9 @@ class Pool:
         try:
             hello = decode_reply(channel.receive()[0])
         except Closed:
-            hello = Hello({}, "the worker ended while it was being confined")
+            channel.close()
+            shared.close()
+            raise
         if not isinstance(hello, Hello) or hello.error is not None:
             channel.close()
             shared.close()
