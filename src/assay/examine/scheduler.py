@@ -80,6 +80,10 @@ def interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class Contradiction(Exception):
+    """A worker says what cannot be."""
+
+
 class Scheduler:
     """Keeps workers busy until an examination has no job left.
 
@@ -255,7 +259,7 @@ class Scheduler:
         worker.since = time.monotonic()
         try:
             self.take(worker, job, reply)
-        except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+        except (msgspec.DecodeError, Contradiction):
             # it says what cannot be: an image has taken it over, or it is broken
             self.bury(worker)
 
@@ -263,11 +267,13 @@ class Scheduler:
         """Act on a worker's message.
 
         Raises:
-            ValueError: it is no answer to what the worker was told to do, or contradicts itself (so do the others).
+            Contradiction: it is no answer to what the worker was told to do, or contradicts itself.
         """
         if isinstance(reply, Opened | Listing | Listed) != (job.groups is None):
-            raise ValueError("an answer to another question")
+            raise Contradiction("an answer to another question")
         if isinstance(reply, AskStored):
+            if len(reply.digests) != len(reply.wanted):
+                raise Contradiction("digests and wishes differ in number")
             self.say(worker, self.ledger.answer_stored(reply))
         elif isinstance(reply, AskContents):
             self.say(worker, self.ledger.answer_contents(job, reply))
@@ -283,14 +289,18 @@ class Scheduler:
             self.examination.on_opened(job.box, reply)
         elif isinstance(reply, Listing):
             if any(file.container != job.box.id for file in reply.files):
-                raise ValueError("entries of another container")
+                raise Contradiction("entries of another container")
+            if len(reply.files) != len(reply.locators) or any(
+                not 0 <= position < len(reply.files) for position, _, _ in reply.xattrs
+            ):
+                raise Contradiction("locators or attributes of other entries")
             self.examination.on_listing(job.box, reply)
         elif isinstance(reply, Listed):
             worker.task = worker.context = None
             self.examination.on_listed(job.box, reply)
             self.examination.finish_job(job.box)
         else:
-            raise TypeError("not a message of a reading worker")
+            raise Contradiction("not a message of a reading worker")
 
     def say(self, worker: WorkerHandle, answer: Answer) -> None:
         """Answer a worker."""
