@@ -129,13 +129,16 @@ class FactCache:
 
     def add(self, sha256: bytes, size: int, kind: str, stored: bytes | None) -> None:
         """Keep a content of which every inspector that wanted it has been heard."""
+        if self.db is None:
+            return
         self._contents.append((sha256, size, kind))
         if stored is not None:
             self._stored.append((stored, sha256))
 
     def add_facts(self, sha256: bytes, inspector: str, by_head: bool, facts: bytes) -> None:
         """Keep what an inspector said of a content."""
-        self._facts.append((sha256, inspector, int(by_head), facts))
+        if self.db is not None:
+            self._facts.append((sha256, inspector, int(by_head), facts))
 
     def commit(self) -> None:
         """Write what has been kept."""

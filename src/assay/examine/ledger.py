@@ -219,6 +219,6 @@ class Ledger:
                     todo -= hits.keys()
             if todo:
                 self.claimed.setdefault(sha256, set()).update(todo)
-                job.claims[sha256] = Claimed(todo, frozenset(by_head))
+                job.claims[sha256] = Claimed(todo, self.shared(by_head))
             answers.append(Known(sha256, size, kind, sorted(todo)))
         return Answer(answers)

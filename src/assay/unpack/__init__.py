@@ -73,7 +73,13 @@ def identify(source: Source, limits: Limits, head: bytes | None = None) -> Reade
         head = source.pread(0, HEAD)
     seen = candidates(head)
     whole = source.size <= len(head)
-    tails = [f for f in _by_magic()[2] if f not in seen and not (whole and f.tail is not None and f.tail not in head)]
+    tails = [
+        format
+        for format in _by_magic()[2]
+        if source.size >= format.smallest
+        and not (whole and format.tail is not None and format.tail not in head)
+        and format not in seen
+    ]
     for format in [*seen, *tails]:
         try:
             return format.open(source, limits)

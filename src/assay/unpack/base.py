@@ -17,7 +17,7 @@ import mmap
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -362,7 +362,8 @@ class Format:
     """A compressed stream: one entry, no names of its own."""
     tail: bytes | None = None
     """Bytes near the end by which the format is known too: `open` is tried on every source that may hold them."""
-    extra: dict[str, str] = field(default_factory=dict)
+    smallest: int = 0
+    """Sources of fewer bytes are not of this format."""
 
 
 class NotThisFormat(Exception):

@@ -344,5 +344,6 @@ FORMAT = Format(
         "entries that go on from another volume are named, not read",
         "after a damaged header, entries of an archive inside the archive may be listed as its own",
     ],
+    smallest=512,
     tail=b"",  # a v7 header has no magic: its checksum decides, so every source is tried
 )
