@@ -18,6 +18,9 @@ from typing import Any
 
 from .protocol import NOTHING, decode_facts
 
+SMALL = 512
+"""Contents up to this size are not kept: inspecting them costs no more than looking them up, in bytes."""
+
 MAX_BYTES = 4 << 30
 """A cache larger than this is started anew."""
 

@@ -14,7 +14,7 @@ from assay.facts.structure import Collector, Content, Region, Unread
 from assay.record import Record
 from assay.unpack.base import Problem
 
-from .cache import FactCache
+from .cache import SMALL, FactCache
 from .protocol import NOTHING, Answer, AskContents, AskStored, Known, Result, Stretch, decode_facts
 from .state import Box, Claimed, ContentState, Group, Job
 
@@ -91,11 +91,11 @@ class Ledger:
                 continue
             heard.add(inspection.inspector)
             self.facts(state, inspection.inspector, inspection.facts)
-            if inspection.error is None:
+            if inspection.error is None and result.size > SMALL:
                 claimed = job.claims.get(result.sha256)
                 by_head = claimed is not None and inspection.inspector in claimed.heads
                 self.cache.add_facts(result.sha256, inspection.inspector, by_head, inspection.facts)
-            else:
+            if inspection.error is not None:
                 failed = True
                 problem = Problem("malformed", f"{inspection.inspector}: {inspection.error}", entries=0)
                 self.unread_group(box, group, problem, scope="inspection")
@@ -103,7 +103,7 @@ class Ledger:
             state.applied = self.shared(state.applied | heard)
         if result.inspections or not state.added:
             self.ensure(result.sha256, state)
-        if not failed and (result.inspections or result.stored is not None):
+        if not failed and result.size > SMALL and (result.inspections or result.stored is not None):
             self.cache.add(result.sha256, result.size, result.kind, result.stored)
 
     def facts(self, state: ContentState, inspector: str, packed: bytes) -> None:
@@ -206,7 +206,7 @@ class Ledger:
     def answer_contents(self, job: Job, question: AskContents) -> Answer:
         """Say which inspectors must still look at contents."""
         answers: list[Known | None] = []
-        facts = self.cache.facts([content[0] for content in question.contents])
+        facts = self.cache.facts([content[0] for content in question.contents if content[1] > SMALL])
         for sha256, size, kind, by_path, by_head in question.contents:
             state = self.content(sha256, size, kind)
             wanted = {*by_path, *by_head}
