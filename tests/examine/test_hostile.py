@@ -38,7 +38,9 @@ from assay.examine import examine
 from assay.unpack.base import Limits
 examine([Path(sys.argv[1])], Path(sys.argv[2]), workers=2, limits=Limits(**eval(sys.argv[3])))
 usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(sum(u.ru_utime + u.ru_stime for u in usages), max(u.ru_maxrss for u in usages) * 1024)
+# of this program alone: ru_maxrss of a process begins with that of the one that started it
+own = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+print(sum(u.ru_utime + u.ru_stime for u in usages), max(own, usages[1].ru_maxrss) * 1024)
 """
     done = subprocess.run(
         [sys.executable, "-c", script, image, record, repr(limits)], capture_output=True, text=True, timeout=120
