@@ -69,7 +69,7 @@ from .sandbox import cpu_budget
 from .stretches import cover
 from .trees import RecordTree
 
-IN_MEMORY = 32 << 20
+IN_MEMORY = 8 << 20
 """Contents up to this size are held in memory; larger ones are mapped from where they lie or from the spool."""
 
 LARGE = 4 << 20
