@@ -431,6 +431,8 @@ class Worker:
         in_place = span is not None and span[1] > IN_MEMORY
         try:
             for chunk in reader.open(locator):
+                if size + len(chunk) > task.limits.entry_bytes:
+                    raise LimitReached("entry_bytes", task.limits.entry_bytes)
                 digest.update(chunk)
                 if size < unpack.HEAD:
                     h.head += chunk[: unpack.HEAD - size]
@@ -438,8 +440,6 @@ class Worker:
                     self.mark(h.blame)
                     cpu_budget(task.limits.cpu_seconds)  # what moves on may go on: its length has limits of its own
                 size += len(chunk)
-                if size > task.limits.entry_bytes:
-                    raise LimitReached("entry_bytes", task.limits.entry_bytes)
                 self.read_bytes += len(chunk)
                 if in_place:
                     continue
