@@ -211,7 +211,7 @@ class Ledger:
             state = self.content(sha256, size, kind)
             wanted = {*by_path, *by_head}
             todo = wanted - state.applied - self.claimed.get(sha256, set())
-            if todo or not wanted:
+            if todo:
                 cached = facts.get(sha256, {})
                 hits = {key: cached[key] for key in todo if key in cached}
                 if hits:

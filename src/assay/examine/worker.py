@@ -409,14 +409,20 @@ class Worker:
         self.mark(item.seq)
         if item.size is None or item.size > LARGE:
             cpu_budget(task.limits.cpu_seconds)
+        source = None
+        if reader.format.stream:
+            source = Window(FileSource(self.readers[task.container][0]), task.start, task.size)
+        self.fetch(task, h, reader, source)
+
+    def fetch(self, task: ReadTask, h: Held, reader: Reader, stream: Source | None) -> None:
+        """Read an item's bytes and find out what they are; of a stream, say also what of it was used."""
         try:
             self.load(task, h, reader, self.spool)
         except (Exception, MemoryError) as error:
-            result.problem = problem(error)
-            result.sha256 = None
-        if reader.format.stream:
-            source = Window(FileSource(self.readers[task.container][0]), task.start, task.size)
-            result.stretches = cover(source, reader.claims(), reader.format.name)
+            h.result.problem = problem(error)
+            h.result.sha256 = None
+        if stream is not None:
+            h.result.stretches = cover(stream, reader.claims(), reader.format.name)
         if h.head:
             self.recognise(task, h)
 
@@ -446,8 +452,7 @@ class Worker:
                 chunks.append(chunk)
                 if size > IN_MEMORY:
                     if at is None:
-                        at = -(-os.fstat(spool).st_size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-                        os.lseek(spool, at, os.SEEK_SET)
+                        at = _spool_end(spool)
                     for piece in chunks:
                         _write(spool, piece)
                     chunks.clear()
@@ -512,23 +517,14 @@ class Worker:
         file = file_fact(0, 0, entry)
         item = Item(0, [file.path], None if entry.locator is None else encode(entry.locator), entry.size)
         inner = Held(item, Result(0), self.wanted_by_path(item.paths), inside=h.item.seq)
-        try:
-            self.load(task, inner, reader, self.spool)
-        except (Exception, MemoryError) as error:
-            inner.result.problem = problem(error)
-            inner.result.sha256 = None
-        inner.result.stretches = cover(h.source, reader.claims(), reader.format.name)
-        if inner.head:
-            self.recognise(task, inner)
+        self.fetch(task, inner, reader, h.source)
         h.result.inner = Inner(opened(reader), file, inner.result)
         self.inner.append(inner)
 
     def spool_bytes(self, h: Held) -> int:
         """Write a content that is in memory to the spool of this task, and return its offset there."""
-        spool = self.spool
-        at = -(-os.fstat(spool).st_size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
-        os.lseek(spool, at, os.SEEK_SET)
-        _write(spool, h.data)
+        at = _spool_end(self.spool)
+        _write(self.spool, h.data)
         return at
 
     # -- inspecting ----------------------------------------------------------------------------------------------------
@@ -623,9 +619,15 @@ def _write(fd: int, data: Any) -> None:  # noqa: ANN401 - any buffer
         view = view[os.write(fd, view) :]
 
 
-def _copy(source: Source, spool: int) -> int:
+def _spool_end(spool: int) -> int:
+    """Go to the end of a spool, on a boundary from which it can be mapped, and return its offset."""
     at = -(-os.fstat(spool).st_size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
     os.lseek(spool, at, os.SEEK_SET)
+    return at
+
+
+def _copy(source: Source, spool: int) -> int:
+    at = _spool_end(spool)
     for chunk in source.chunks():
         _write(spool, chunk)
     return at
