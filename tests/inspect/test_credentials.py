@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import random
 import shutil
 import subprocess
 import time
@@ -26,10 +25,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.facts.access import Credential
-from assay.inspect import authorized_keys, credentials
+from assay.inspect import authorized_keys, credentials, scan
 from assay.unpack.base import LimitReached
 from tests.support.hostile import mangled
-from tests.support.memory_tree import inspect
+from tests.support.memory_tree import content_of, inspect
 
 KEYS: dict[str, PrivateKeyTypes] = {
     "RSA": rsa.generate_private_key(65537, 1024),
@@ -333,32 +332,16 @@ def test_no_fact_holds_its_secret() -> None:
     assert not [secret for secret in secrets if secret in told]
 
 
-def test_blocks_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "BLOCK", 4096)
-    monkeypatch.setattr(credentials, "OVERLAP", 1024)
-    token = TOKENS[0][1].encode()
-    chance = random.Random(5)
-    data = bytearray(b"." * 40_000)
-    places = sorted({at - at % 64 + 3 for at in (chance.randrange(39_000) for _ in range(200))})
-    for at in places:
-        data[at : at + len(token)] = token
-    assert [fact.offset for fact in find(bytes(data))] == places
-
-
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     token = TOKENS[0][1].encode()
     monkeypatch.setattr(credentials, "MAX_FACTS", 5)
     kept: list[Credential] = []
     with pytest.raises(LimitReached):
-        kept.extend(credentials.INSPECTOR.inspect(_content(b" ".join([token] * 20))))
+        kept.extend(credentials.INSPECTOR.inspect(content_of(credentials.INSPECTOR, b" ".join([token] * 20))))
     assert len(kept) == 5
-    monkeypatch.setattr(credentials, "MAX_CANDIDATES", 3)
+    monkeypatch.setattr(scan, "MAX_HITS", 3)
     with pytest.raises(LimitReached):
         find(b" ".join([token] * 20))
-
-
-def _content(data: bytes) -> credentials.Content:
-    return credentials.Content(data, data[:4096], "text")
 
 
 @pytest.mark.parametrize(
@@ -379,7 +362,7 @@ def _content(data: bytes) -> credentials.Content:
 def test_repeated_beginnings_stay_cheap(unit: bytes) -> None:
     begun = time.process_time()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(credentials, "MAX_CANDIDATES", 2_000)
+        patch.setattr(scan, "MAX_HITS", 2_000)
         with contextlib.suppress(LimitReached):
             find(unit * (400_000 // len(unit)))
     assert time.process_time() - begun < 2

@@ -24,7 +24,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from assay.facts import ContentFact
-from assay.inspect.base import Content, ContentInspector, TreeFile
+from assay.inspect.base import NO_HITS, Content, ContentInspector, TreeFile
+from assay.inspect.scan import hits
 from assay.unpack import HEAD
 
 C = TypeVar("C", bound=ContentFact)
@@ -59,6 +60,8 @@ def wanted(inspector: ContentInspector, content: Content, paths: Iterable[str]) 
         return False
     if inspector.text_only and content.kind not in ("text", "script"):
         return False
+    if inspector.binary_only and content.kind in ("text", "script"):
+        return False
     if content.kind not in ("elf", "script", "text", "data", "empty") and not inspector.containers:
         return False
     if inspector.wants_path is None and inspector.wants_head is None:
@@ -70,7 +73,13 @@ def wanted(inspector: ContentInspector, content: Content, paths: Iterable[str]) 
 
 def inspect(inspector: ContentInspector, data: bytes, kind: str | None = None) -> list[ContentFact]:
     """Return what an inspector observes in a content, without asking whether it wants it. Raises what it raises."""
-    return list(inspector.inspect(Content(data, data[:HEAD], kind or kind_of(data))))
+    return list(inspector.inspect(content_of(inspector, data, kind)))
+
+
+def content_of(inspector: ContentInspector, data: bytes, kind: str | None = None) -> Content:
+    """Return a content as an inspector is shown it."""
+    found = hits(inspector, data) if inspector.expressions else NO_HITS
+    return Content(data, data[:HEAD], kind or kind_of(data), found)
 
 
 class MemoryTree:
@@ -126,14 +135,17 @@ class MemoryTree:
                 self._children.setdefault(posixpath.dirname(path), []).append(file)
         for data, (content, paths) in contents.items():
             kind = next((kinds[path] for path in paths if path in kinds), None) if kinds else None
-            self._inspect(content, Content(data, data[:HEAD], kind or kind_of(data)), paths, list(inspectors))
+            self._inspect(content, data, kind, paths, list(inspectors))
         self._paths = sqlite3.connect(":memory:")
         self._paths.execute("CREATE TABLE file (path TEXT PRIMARY KEY)")
         self._paths.executemany("INSERT INTO file VALUES (?)", ((path,) for path in self._entries))
 
-    def _inspect(self, number: int, content: Content, paths: list[str], inspectors: list[ContentInspector]) -> None:
+    def _inspect(
+        self, number: int, data: bytes, kind: str | None, paths: list[str], inspectors: list[ContentInspector]
+    ) -> None:
         facts: dict[type[ContentFact], list[ContentFact]] = {}
         for inspector in inspectors:
+            content = content_of(inspector, data, kind)
             if not wanted(inspector, content, paths):
                 continue
             try:

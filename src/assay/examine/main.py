@@ -114,7 +114,7 @@ def examine(
     fresh = not output.exists()
     collecting = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)  # millions of small objects, hardly a cycle: inherited by the workers
-    pool = Pool(limits, required=sandbox)
+    pool = Pool(limits, required=sandbox, folder=cache)
     examination = None
     try:
         with Record(output, write=True) as record:

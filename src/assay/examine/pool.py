@@ -73,12 +73,13 @@ class Pool:
     Args:
         limits: limits for each worker's life.
         required: refuse to start a worker that cannot be fully confined.
+        folder: where compiled expressions are kept for the next run; None for nowhere.
     """
 
-    def __init__(self, limits: Limits, *, required: bool = True) -> None:
+    def __init__(self, limits: Limits, *, required: bool = True, folder: Path | None = None) -> None:
         self.limits = limits
         self.required = required
-        prepare()  # before the fork: the scheduler needs the same modules, and they are loaded once
+        prepare(folder)  # before the fork: the scheduler needs the same modules, and they are loaded once
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -17,14 +17,15 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from assay import unpack
 from assay.facts.base import Fact
-from assay.inspect import HOMES, inspectors
-from assay.inspect.base import Buffer, Content, ContentInspector
+from assay.inspect import HOMES, inspectors, scan
+from assay.inspect.base import NO_HITS, Buffer, Content, ContentInspector, Hits
 from assay.unpack.base import (
     BytesSource,
     Entry,
@@ -89,14 +90,20 @@ PAGE = struct.Struct("=qqq")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What writing to a spool ends with: a full disk, or the limit on a spool (Python ignores SIGXFSZ)."""
 
+TEXTS = ("text", "script")
+
 unpacked = msgspec.msgpack.Decoder().decode
 
 ENCODINGS = ("ascii", "latin_1", "cp437", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "idna", "punycode")
 """Codecs that readers may ask for: a confined process cannot load them any more."""
 
 
-def prepare() -> None:
-    """Load and compile everything that workers need, before they are forked and confined."""
+def prepare(folder: Path | None = None) -> None:
+    """Load and compile everything that workers need, before they are forked and confined.
+
+    Args:
+        folder: where compiled expressions are kept for the next run; None for nowhere.
+    """
     for encoding in ENCODINGS:
         importlib.import_module(f"encodings.{encoding}")
     unpack.formats()
@@ -106,6 +113,7 @@ def prepare() -> None:
             module = importlib.import_module(inspector.inspect.__module__)
             if hasattr(module, "prepare") and module.__name__.startswith(HOMES):
                 module.prepare()
+    scan.prepare(folder)
 
 
 def kind_of(head: bytes, size: int) -> str:
@@ -223,6 +231,7 @@ class Worker:
         self.readers: dict[int, tuple[int, Reader]] = {}
         contents, self.tree_inspectors = inspectors()
         self.inspectors: dict[str, ContentInspector] = {f"{i.name}@{i.version}": i for i in contents.values()}
+        self.searching = {key for key, i in self.inspectors.items() if i.expressions}
         self.steps = {key: step for step, key in enumerate(self.inspectors, 1)}
         self.by_path = [(key, i.wants_path) for key, i in self.inspectors.items() if i.wants_path is not None]
         self.by_head = [
@@ -543,8 +552,12 @@ class Worker:
         for h, known in zip(new, self.ask(question).known, strict=True):
             if known is None:
                 continue
-            content = Content(h.data, h.head, h.result.kind)
+            hits: dict[str, Hits] = {}
+            if not self.searching.isdisjoint(known.run):
+                self.mark(h.blame)
+                hits = scan.scan(h.data, h.result.kind)
             for key in known.run:
+                content = Content(h.data, h.head, h.result.kind, hits.get(key, NO_HITS))
                 self.mark(h.blame, self.steps[key])
                 if content.size > LARGE:
                     cpu_budget(task.limits.cpu_seconds)
@@ -563,7 +576,8 @@ class Worker:
         i = self.inspectors[key]
         return (
             (i.max_size is None or h.result.size <= i.max_size)
-            and (not i.text_only or h.result.kind in ("text", "script"))
+            and (h.result.kind in TEXTS or not i.text_only)
+            and (h.result.kind not in TEXTS or not i.binary_only)
             and (i.containers or (h.result.nested is None and h.result.inner is None))
         )
 

@@ -10,9 +10,10 @@ An inspector is one module in `assay.inspect` or `assay.identify` that defines `
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -22,6 +23,34 @@ Buffer = bytes | mmap.mmap | memoryview
 """What a content's bytes come as: any object with len(), slicing and the buffer protocol."""
 
 C = TypeVar("C", bound=ContentFact)
+
+_PRINTABLE = re.compile(rb"[ -~\t]*")
+_PRINTABLE_END = re.compile(rb"[ -~\t]*\Z")
+
+
+class Expression(NamedTuple):
+    """Something to find in contents: a trigger whose end is told, cheap enough to try on every byte.
+
+    All inspectors' expressions are looked for in one pass. Write one that ends at a definite place (`://[a-z]`, not
+    `://[a-z]+`, which matches again at each letter), and look at the bytes around the place for the exact text.
+    """
+
+    pattern: bytes
+    """In Hyperscan's syntax (a subset of PCRE); `.` also matches a line end."""
+    caseless: bool = False
+    """Letters match in either case (ASCII)."""
+
+
+class Hits(NamedTuple):
+    """Where an inspector's expressions were found in a content."""
+
+    places: list[tuple[int, int]]
+    """(offset of the end, position of the expression in the inspector's sequence), in order of offset."""
+    cut: bool = False
+    """There were more, and they were not looked for: the inspector says so after its facts (`raise LimitReached`)."""
+
+
+NO_HITS = Hits([])
 
 
 @dataclass(frozen=True)
@@ -34,6 +63,8 @@ class Content:
     """The first bytes, at least 4096 if there are so many."""
     kind: str
     """elf, script, text, data, or the name of the container format."""
+    hits: Hits = NO_HITS
+    """Where the inspector's own expressions were found."""
 
     @property
     def size(self) -> int:
@@ -43,6 +74,19 @@ class Content:
     def text(self, limit: int = 16 << 20) -> str:
         r"""Return the content as text: UTF-8, other bytes as backslash escapes; at most `limit` bytes."""
         return bytes(self.data[:limit]).decode("utf-8", "backslashreplace")
+
+    def string(self, at: int, most: int = 512) -> tuple[int, bytes]:
+        """Return the printable text (ASCII 32 to 126, tab) around a place: its offset, and its bytes.
+
+        Args:
+            at: an offset inside the text, or at its end.
+            most: how many bytes to look at, at most, on either side.
+        """
+        before = bytes(self.data[max(0, at - most) : at])
+        after = bytes(self.data[at : at + most])
+        start = len(before) - len(_PRINTABLE_END.search(before)[0])  # type: ignore[index]  # it matches an empty text, too
+        end = len(_PRINTABLE.match(after)[0])  # type: ignore[index]
+        return at - len(before) + start, before[start:] + after[:end]
 
 
 @dataclass(frozen=True)
@@ -64,8 +108,27 @@ class ContentInspector:
     """Contents larger than this are not of the inspected kind and are not looked at."""
     text_only: bool = False
     """Wants only contents of kind text or script."""
+    binary_only: bool = False
+    """Wants no contents of kind text or script."""
+    expressions: tuple[Expression, ...] = ()
+    """Looked for in every content that it wants, in one pass with those of all other inspectors: `Content.hits`."""
     containers: bool = False
     """Also wants contents that a container format claims (a package file with its own header, say)."""
+
+
+def numbered(content: Content, facts: Iterable[C]) -> Iterator[C]:
+    """Yield facts, which come in order of offset; in a text with their line numbers."""
+    if content.kind not in ("text", "script"):
+        yield from facts
+        return
+    line, position = 1, 0
+    for fact in facts:
+        assert fact.offset is not None
+        while position < fact.offset:
+            step = min(fact.offset - position, 1 << 20)
+            line += bytes(content.data[position : position + step]).count(b"\n")
+            position += step
+        yield msgspec.structs.replace(fact, line=line)
 
 
 class TreeFile(msgspec.Struct, frozen=True):

@@ -13,20 +13,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import mmap
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import NamedTuple
-
-import hyperscan
-from msgspec.structs import replace
 
 from assay.facts.access import Credential
 from assay.unpack.base import LimitReached
 
 from .accounts import is_passwd, is_shadow
-from .base import Buffer, Content, ContentInspector
+from .base import Buffer, Content, ContentInspector, Expression, numbered
 from .crypt_format import SHAPES
 from .key_format import (
     DROPBEAR_HEADER,
@@ -40,15 +35,10 @@ from .key_format import (
     read_pem,
     read_putty,
 )
+from .scan import MAX_HITS
 
-MAX_CANDIDATES = 50_000
-"""Places looked at in one content."""
 MAX_FACTS = 10_000
 """Credentials from one content."""
-BLOCK = 32 << 20
-"""Bytes scanned at once; the engine counts in 32 bits."""
-OVERLAP = 1 << 14
-"""No shape is longer."""
 BEFORE, AFTER = 1 << 13, 1 << 10
 """Bytes around a place in which the exact text is looked for, at most."""
 
@@ -165,51 +155,13 @@ SHAPES_FOUND = [
 ]
 
 
-@cache
-def _database() -> hyperscan.Database:
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(
-        expressions=[shape.trigger for shape in SHAPES_FOUND],
-        ids=list(range(len(SHAPES_FOUND))),
-        flags=hyperscan.HS_FLAG_DOTALL,
-    )
-    return database
-
-
 def prepare() -> None:
-    """Compile the expressions and load what keys need, before workers are forked and confined."""
+    """Load what keys need, before workers are forked and confined."""
     import cryptography.hazmat.primitives.asymmetric.dsa
     import cryptography.hazmat.primitives.asymmetric.ec
     import cryptography.hazmat.primitives.asymmetric.ed25519
     import cryptography.hazmat.primitives.asymmetric.rsa
     import cryptography.hazmat.primitives.serialization  # noqa: F401 - loaded, not used
-
-    _database()
-
-
-def _candidates(data: Buffer) -> tuple[list[tuple[int, int]], bool]:
-    """Return (end, number of the shape) of each match, in order, and whether there were too many."""
-    database = _database()
-    found: list[tuple[int, int]] = []
-    base = 0
-
-    def note(number: int, _start: int, end: int, _flags: int, _context: object) -> bool | None:
-        found.append((base + end, number))
-        return len(found) > MAX_CANDIDATES or None
-
-    size = len(data)
-    with memoryview(data) as view:
-        while True:
-            block = view if size <= BLOCK else view[base : base + BLOCK]
-            try:
-                database.scan(block, match_event_handler=note)  # type: ignore[type-var]  # it takes any buffer
-            except hyperscan.ScanTerminated:
-                return found, True
-            if base + BLOCK >= size:
-                return found, False
-            if isinstance(data, mmap.mmap):  # a mapped file must not fill the memory: it can be read again
-                data.madvise(mmap.MADV_DONTNEED, base, BLOCK - OVERLAP)
-            base += BLOCK - OVERLAP
 
 
 def inspect(content: Content) -> Iterator[Credential]:
@@ -218,7 +170,7 @@ def inspect(content: Content) -> Iterator[Credential]:
     Raises:
         LimitReached: more candidates or credentials than one content may have; the first ones stand.
     """
-    candidates, cut = _candidates(content.data)
+    candidates, cut = content.hits
     if not candidates:
         return
     data = content.data
@@ -252,9 +204,9 @@ def inspect(content: Content) -> Iterator[Credential]:
         if len(found) >= MAX_FACTS:
             cut = True
             break
-    yield from _lines(content, [fact for _, fact in sorted(found.items(), key=lambda item: item[0][1])])
+    yield from numbered(content, [fact for _, fact in sorted(found.items(), key=lambda item: item[0][1])])
     if cut:
-        raise LimitReached("credentials", MAX_FACTS if len(found) >= MAX_FACTS else MAX_CANDIDATES)
+        raise LimitReached("credentials", MAX_FACTS if len(found) >= MAX_FACTS else MAX_HITS)
 
 
 def _text(data: Buffer, end: int, shape: Shape, found: dict[tuple[str, int], Credential]) -> None:
@@ -283,24 +235,10 @@ def _text(data: Buffer, end: int, shape: Shape, found: dict[tuple[str, int], Cre
         )
 
 
-def _lines(content: Content, facts: list[Credential]) -> Iterator[Credential]:
-    """Yield facts, in a text with their line numbers."""
-    if content.kind not in ("text", "script"):
-        yield from facts
-        return
-    line, position = 1, 0
-    for fact in facts:
-        assert fact.offset is not None
-        while position < fact.offset:
-            step = min(fact.offset - position, 1 << 20)
-            line += bytes(content.data[position : position + step]).count(b"\n")
-            position += step
-        yield replace(fact, line=line)
-
-
 INSPECTOR = ContentInspector(
     name="credentials",
     version=1,
     families=(Credential,),
     inspect=inspect,
+    expressions=tuple(Expression(shape.trigger) for shape in SHAPES_FOUND),
 )
