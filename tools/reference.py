@@ -48,8 +48,14 @@ def inspectors_page() -> str:
         for name, inspector in sorted(found.items()):
             text = (sys.modules[inspector.inspect.__module__].__doc__ or "").split("\n\n")[0]
             families = ", ".join(family.table() for family in inspector.families)
-            out.append(f"| {name} | {inspector.version} | {families} | {cell(text)} |")
+            out.append(f"| [{name}](#{name}) | {inspector.version} | {families} | {cell(text)} |")
         out.append("")
+    for found in inspectors():
+        for name, inspector in sorted(found.items()):
+            text = inspect.cleandoc(sys.modules[inspector.inspect.__module__].__doc__ or "")
+            out += [f"## {name}", "", text, ""]
+            if inspector.unseen:
+                out += [*(f"- Cannot see: {line}" for line in inspector.unseen), ""]
     return "\n".join(out)
 
 

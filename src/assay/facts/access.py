@@ -72,3 +72,63 @@ class Credential(ContentFact, frozen=True, kw_only=True, array_like=True):
     encrypted: Annotated[bool | None, doc("the key is protected by a passphrase; empty if it cannot be told")] = None
     subject: Annotated[str | None, doc("account that a hash belongs to, or comment of a key")] = None
     evidence: Annotated[str, doc("what the observation rests on: parsed, pem-header, pattern, field")] = "parsed"
+
+
+class ProductAccount(ContentFact, frozen=True, kw_only=True, array_like=True):
+    """An account of an application, in its own store: a database, a password file, a seed. Never a secret."""
+
+    source: ClassVar = "htpasswd(1), RFC 2849 (LDIF), sqlite.org/fileformat2, BSON 1.1; column and key names"
+
+    store: Annotated[str, doc("htpasswd, ldif, sqlite, bson, json, yaml, sql, ...")]
+    container: Annotated[str | None, doc("table, collection, object or section it stands in")] = None
+    name: Annotated[str, doc("account name; empty if the entry has none")]
+    role: Annotated[str | None, doc("role, group or privilege as written")] = None
+    password: Annotated[str, doc("empty, clear, hash, locked, absent, unknown")] = "unknown"
+    scheme: Annotated[str | None, doc("hash scheme")] = None
+    fingerprint: Annotated[str | None, doc("SHA-256 of the exact password or hash text")] = None
+    enabled: Annotated[bool | None, doc("whether the entry says that the account is active")] = None
+
+
+class KnownPassword(ContentFact, frozen=True, kw_only=True, array_like=True):
+    """A password or hash that is one of a published list of defaults. Shows which entry of the list, not the password."""
+
+    source: ClassVar = "the list named in `origin`"
+
+    account: Annotated[str, doc("account that has it; empty if it stands alone")]
+    scheme: Annotated[str, doc("clear, or the hash scheme")]
+    fingerprint: Annotated[str, doc("SHA-256 of the exact password or hash text, as in credential and product_account")]
+    origin: Annotated[str, doc("which list, and its version")]
+    entry: Annotated[int, doc("line of that list")]
+    empty: Annotated[bool, doc("it is the hash of an empty password")] = False
+
+
+class Escalation(TreeFact, frozen=True, kw_only=True, array_like=True):
+    """A configured means to act with other rights than one's own."""
+
+    source: ClassVar = "sudoers(5), doas.conf(5), polkit(8), su(1), capabilities(7)"
+
+    mechanism: Annotated[str, doc("sudo, doas, polkit, su, setuid, file-capability")]
+    who: Annotated[str, doc("account, %group, #uid, ALL, or everyone")]
+    target: Annotated[str, doc("account whose rights it gives; root, ALL")]
+    command: Annotated[str, doc("command or action, as written; ALL")]
+    password: Annotated[bool | None, doc("asks for a password; empty if it cannot be told")] = None
+
+
+class Entrance(TreeFact, frozen=True, kw_only=True, array_like=True):
+    """One way in: an account, key, console, listener, agent or page through which somebody could act on the system."""
+
+    source: ClassVar = "the inspector's reference page; the fact that it rests on is named by path and line"
+    index: ClassVar = ("kind",)
+
+    kind: Annotated[
+        str,
+        doc(
+            "os-account, product-account, ssh-key, console, debug-shell, listener, remote-management, support-tunnel, web-script, hard-coded-credential"
+        ),
+    ]
+    name: Annotated[str, doc("account, key comment, terminal, agent or script")]
+    detail: Annotated[str, doc("one line: what it gives, under which condition")] = ""
+    active: Annotated[bool | None, doc("open as the image starts; empty if it cannot be told")] = None
+    evidence: Annotated[
+        str, doc("what it rests on: parsed (a database or setting read), unit, name (a program's name), text")
+    ]

@@ -44,7 +44,9 @@ class Setting(TreeFact, frozen=True, kw_only=True, array_like=True):
     source: ClassVar = "sshd_config(5), sysctl.d(5), Linux Documentation/networking/ip-sysctl"
     index: ClassVar = ("subsystem,key",)
 
-    subsystem: Annotated[str, doc("sshd, sysctl, ...")]
+    subsystem: Annotated[
+        str, doc("sshd, sysctl, pam, login.defs, nginx, ...: the dialect whose reference page names it")
+    ]
     key: Annotated[str, doc("keyword (sshd in lower case; sysctl with dots)")]
     value: Annotated[str, doc("effective value")]
     origin: Annotated[str, doc("file, default (built in), kernel-config")]

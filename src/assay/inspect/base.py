@@ -112,6 +112,8 @@ class ContentInspector:
     """Wants no contents of kind text or script."""
     expressions: tuple[Expression, ...] = ()
     """Looked for in every content that it wants, in one pass with those of all other inspectors: `Content.hits`."""
+    unseen: tuple[str, ...] = ()
+    """What it cannot see, a line each, for the reference page."""
     containers: bool = False
     """Also wants contents that a container format claims (a package file with its own header, say)."""
 
@@ -186,3 +188,5 @@ class TreeInspector:
     inspect: Callable[[Tree], Iterable[TreeFact]]
     after: Sequence[str] = ()
     """Names of tree inspectors that must have run before (their facts are not visible through `Tree`; order only)."""
+    unseen: tuple[str, ...] = ()
+    """What it cannot see, a line each, for the reference page."""

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import mmap
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class Scanner:
         self.expressions = expressions
         self.keys = list(expressions)
         self.owner = [(at, n) for at, key in enumerate(self.keys) for n in range(len(expressions[key]))]
-        flat = [expression for key in self.keys for expression in expressions[key]]
+        flat = tuple(expression for key in self.keys for expression in expressions[key])
         self.database = _database(flat, folder) if flat else None
 
     def scan(self, data: Buffer) -> dict[str, Hits]:
@@ -101,7 +101,8 @@ def _some(scanner: Scanner, keys: frozenset[str]) -> Scanner:
     return Scanner({key: expressions for key, expressions in scanner.expressions.items() if key in keys})
 
 
-def _database(expressions: Collection[Expression], folder: Path | None) -> hyperscan.Database:
+@cache
+def _database(expressions: tuple[Expression, ...], folder: Path | None) -> hyperscan.Database:
     """Return the compiled expressions: kept from an earlier run, or compiled now and kept."""
     patterns = [expression.pattern for expression in expressions]
     flags = [
