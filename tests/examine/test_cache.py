@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import random
 import shutil
 import sqlite3
@@ -10,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from assay.unpack.base import Limits
 
 from .evidence import ROOT, needs, run
 from .support import assert_same, examined
@@ -55,6 +59,29 @@ def test_a_second_examination_gives_the_same_record(tmp_path: Path, form: str) -
     examined(tree, tmp_path / "moved-without.assay")
     examined(tree, tmp_path / "moved.assay", cache=cache)
     assert_same(tmp_path / "moved-without.assay", tmp_path / "moved.assay")
+
+
+@needs("mksquashfs")
+def test_what_came_out_of_small_streams_is_known_too(tmp_path: Path) -> None:
+    tree = tmp_path / "tree/usr/share/doc"
+    tree.mkdir(parents=True)
+    for number in range(20):
+        text = random.Random(number).randbytes(1_000).hex().encode()
+        (tree / f"page{number}.gz").write_bytes(gzip.compress(text))
+    (tree / "again.xz").write_bytes(lzma.compress(random.Random(99).randbytes(1_000).hex().encode()))
+    (tree / "stream-in-stream.gz").write_bytes(gzip.compress(gzip.compress(b"inside inside; " * 90)))
+    (tree / "truncated.gz").write_bytes(gzip.compress(random.Random(3).randbytes(3_000))[:-900])
+    image = tmp_path / "release.img"
+    run("mksquashfs", tmp_path / "tree", image, "-noappend", "-quiet", "-no-progress")
+    for name, limits in (("deep", Limits()), ("flat", Limits(depth=1))):
+        cache = tmp_path / "cache"
+        examined(image, tmp_path / f"{name}-without.assay", limits=limits)
+        examined(image, tmp_path / f"{name}-first.assay", limits=limits, cache=cache)
+        outcome = examined(image, tmp_path / f"{name}.assay", limits=limits, cache=cache)
+        assert_same(tmp_path / f"{name}-without.assay", tmp_path / f"{name}.assay")
+        if name == "deep":
+            # all but the image itself, and what a stream within a stream and a broken one are
+            assert outcome.cached >= 2 * 21
 
 
 @pytest.fixture(scope="module")

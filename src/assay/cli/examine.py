@@ -73,7 +73,8 @@ def command(
     Everything in it is unpacked in place, every fact goes into one record, the record is judged by rule packs, and a
     report is written beside it. An examination that was interrupted is continued by the same command.
     """
-    from assay.examine import ExamineError, SandboxUnavailable, default_folder, examine, keep_apart
+    from assay.examine import ExamineError, SandboxUnavailable, examine, keep_apart
+    from assay.folders import cache_folder
     from assay.report import render
     from assay.report import reports as known
 
@@ -106,7 +107,7 @@ def command(
                 limits=limits,
                 workers=workers,
                 sandbox=not no_sandbox,
-                cache=None if no_cache else (cache or default_folder()),
+                cache=None if no_cache else (cache or cache_folder()),
                 spool=spool,
                 progress=progress,
             )

@@ -1,8 +1,7 @@
 """The main job: artefacts are unpacked, inspected and identified into a record."""
 
-from .cache import default_folder
 from .main import ExamineError, Outcome, examine, keep_apart
 from .sandbox import SandboxUnavailable
 from .scheduler import Progress
 
-__all__ = ["ExamineError", "Outcome", "Progress", "SandboxUnavailable", "default_folder", "examine", "keep_apart"]
+__all__ = ["ExamineError", "Outcome", "Progress", "SandboxUnavailable", "examine", "keep_apart"]

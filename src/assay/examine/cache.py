@@ -10,25 +10,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
-import os
 import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from .protocol import NOTHING, decode_facts
+from msgspec.structs import replace
+
+from assay import unpack
+
+from .protocol import NOTHING, Inner, decode_facts, decode_inner, encode
 
 SMALL = 512
 """Contents up to this size are not kept: inspecting them costs no more than looking them up, in bytes."""
 
 MAX_BYTES = 4 << 30
 """A cache larger than this is started anew."""
-
-
-def default_folder() -> Path:
-    """Return where the cache lies: $XDG_CACHE_HOME/assay, or ~/.cache/assay (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "assay"
 
 
 def generation() -> str:
@@ -53,6 +50,8 @@ class FactCache:
         self._stored: list[tuple[bytes, bytes]] = []
         self._contents: list[tuple[bytes, int, str]] = []
         self._facts: list[tuple[bytes, str, int, bytes]] = []
+        self._inners: list[tuple[bytes, bytes]] = []
+        self.formats = unpack.formats()
         if folder is None:
             return
         try:
@@ -71,7 +70,8 @@ class FactCache:
                 """CREATE TABLE IF NOT EXISTS content (sha256 BLOB PRIMARY KEY, size INTEGER, kind TEXT) WITHOUT ROWID;
                    CREATE TABLE IF NOT EXISTS stored (digest BLOB PRIMARY KEY, sha256 BLOB) WITHOUT ROWID;
                    CREATE TABLE IF NOT EXISTS facts (sha256 BLOB, inspector TEXT, by_head INTEGER, facts BLOB,
-                                                     PRIMARY KEY (sha256, inspector)) WITHOUT ROWID;"""
+                                                     PRIMARY KEY (sha256, inspector)) WITHOUT ROWID;
+                   CREATE TABLE IF NOT EXISTS inner (sha256 BLOB PRIMARY KEY, inner BLOB) WITHOUT ROWID;"""
             )
         except sqlite3.Error:
             self._give_up()
@@ -104,6 +104,17 @@ class FactCache:
                 self._give_up()
                 return {}
             found.setdefault(sha256, {})[inspector] = (bool(by_head), facts)
+        return found
+
+    def inner(self, contents: Collection[bytes]) -> dict[bytes, Inner]:
+        """Return what came out of small compressed streams, by the SHA-256 of the stream."""
+        found: dict[bytes, Inner] = {}
+        for sha256, packed in self._select("SELECT sha256, inner FROM inner WHERE sha256", contents):
+            try:
+                found[sha256] = decode_inner(packed)
+            except (TypeError, ValueError):
+                self._give_up()
+                return {}
         return found
 
     @property
@@ -143,6 +154,18 @@ class FactCache:
         if self.db is not None:
             self._facts.append((sha256, inspector, int(by_head), facts))
 
+    def add_inner(self, sha256: bytes, inner: Inner) -> None:
+        """Keep what came out of a small compressed stream, if that could be read and is no container again."""
+        result = inner.result
+        if (
+            self.db is not None
+            and result.sha256 is not None
+            and result.problem is None
+            and result.kind not in self.formats
+        ):
+            bare = replace(result, stored=None, inspections=[])
+            self._inners.append((sha256, encode(replace(inner, result=bare))))
+
     def commit(self) -> None:
         """Write what has been kept."""
         if self.db is not None and (self._contents or self._facts or self._stored):
@@ -151,6 +174,7 @@ class FactCache:
                 self.db.executemany("INSERT OR REPLACE INTO content VALUES (?,?,?)", self._contents)
                 self.db.executemany("INSERT OR REPLACE INTO stored VALUES (?,?)", self._stored)
                 self.db.executemany("INSERT OR REPLACE INTO facts VALUES (?,?,?,?)", self._facts)
+                self.db.executemany("INSERT OR REPLACE INTO inner VALUES (?,?)", self._inners)
                 self.db.execute("COMMIT")
             except sqlite3.Error:
                 with contextlib.suppress(sqlite3.Error):
@@ -158,6 +182,7 @@ class FactCache:
         self._contents.clear()
         self._stored.clear()
         self._facts.clear()
+        self._inners.clear()
 
     def close(self) -> None:
         """Write and close."""

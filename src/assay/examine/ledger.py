@@ -6,7 +6,7 @@ or kept in the cache from an earlier one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from assay import unpack
 from assay.facts import ContentFact, TreeFact, families
@@ -19,6 +19,11 @@ from .protocol import NOTHING, Answer, AskContents, AskStored, Known, Result, St
 from .state import Box, Claimed, ContentState, Group, Job
 
 FACT_FAMILIES = tuple(name for name, family in families().items() if issubclass(family, ContentFact | TreeFact))
+
+
+def failure(inspector: str, problem: Problem) -> Problem:
+    """Return why an inspector could not finish, as it is written down: no entry is lost by it."""
+    return Problem(problem.reason, f"{inspector}: {problem.detail}", entries=0, limit=problem.limit)
 
 
 class Ledger:
@@ -97,14 +102,15 @@ class Ledger:
                 self.cache.add_facts(result.sha256, inspection.inspector, by_head, inspection.facts)
             if inspection.error is not None:
                 failed = True
-                problem = Problem("malformed", f"{inspection.inspector}: {inspection.error}", entries=0)
-                self.unread_group(box, group, problem, scope="inspection")
+                self.unread_group(box, group, failure(inspection.inspector, inspection.error), scope="inspection")
         if heard:
             state.applied = self.shared(state.applied | heard)
         if result.inspections or not state.added:
             self.ensure(result.sha256, state)
         if not failed and result.size > SMALL and (result.inspections or result.stored is not None):
             self.cache.add(result.sha256, result.size, result.kind, result.stored)
+            if result.inner is not None:
+                self.cache.add_inner(result.sha256, result.inner)
 
     def facts(self, state: ContentState, inspector: str, packed: bytes) -> None:
         """Add an inspector's facts on a content."""
@@ -175,24 +181,38 @@ class Ledger:
     def answer_stored(self, question: AskStored) -> Answer:
         """Recognise contents by their stored form."""
         stored = self.cache.by_stored([digest for digest in question.digests if digest is not None])
-        facts = self.cache.facts([sha256 for sha256, _, kind in stored.values() if kind not in self.formats])
+        streams = [sha256 for sha256, _, kind in stored.values() if question.inline and kind in self.formats]
+        inners = self.cache.inner(streams)
+        came_out = [inner.result.sha256 for inner in inners.values() if inner.result.sha256 is not None]
+        facts = self.cache.facts([*(sha256 for sha256, _, _ in stored.values()), *came_out])
         if not self.cache.usable:
             return Answer([None] * len(question.digests))
         answers: list[Known | None] = []
         for digest, wanted in zip(question.digests, question.wanted, strict=True):
             row = stored.get(digest) if digest is not None else None
-            if row is None or row[2] in self.formats:
+            inner = inners.get(row[0]) if row is not None else None
+            if (
+                row is None
+                or (row[2] in self.formats and inner is None)
+                or (inner is not None and not self.recall(inner.result, inner.wanted, facts))
+                or not self.recall(Result(0, *row), wanted, facts)
+            ):
                 answers.append(None)
                 continue
-            sha256, size, kind = row
-            cached = facts.get(sha256, {})
-            if any(key not in cached for key in wanted):
-                answers.append(None)
-                continue
-            state = self.content(sha256, size, kind)
-            self.from_cache(sha256, state, {k: v for k, v in cached.items() if v[0] or k in wanted})
-            answers.append(Known(sha256, size, kind, []))
+            answers.append(Known(*row, [], inner))
         return Answer(answers)
+
+    def recall(
+        self, result: Result, wanted: Collection[str], facts: Mapping[bytes, dict[str, tuple[bool, bytes]]]
+    ) -> bool:
+        """Add what earlier runs found in a content, if the cache has every inspector that wants it; tell whether so."""
+        assert result.sha256 is not None
+        cached = facts.get(result.sha256, {})
+        if any(key not in cached for key in wanted):
+            return False
+        state = self.content(result.sha256, result.size, result.kind)
+        self.from_cache(result.sha256, state, {k: v for k, v in cached.items() if v[0] or k in wanted})
+        return True
 
     def release(self, job: Job) -> None:
         """Let go of what a job had claimed for its worker."""

@@ -123,6 +123,8 @@ class Known(msgspec.Struct, array_like=True):
     kind: str
     run: list[str]
     """Inspectors (name@version) that must still look at it; empty if none."""
+    inner: "Inner | None" = None
+    """It is a small compressed stream, and what came out of it is known, too."""
 
 
 class AskStored(msgspec.Struct, array_like=True, tag="ask-stored"):
@@ -130,6 +132,8 @@ class AskStored(msgspec.Struct, array_like=True, tag="ask-stored"):
 
     digests: list[bytes | None]
     wanted: list[list[str]]
+    inline: bool
+    """Small compressed streams among them would be read inside this task."""
 
 
 class AskContents(msgspec.Struct, array_like=True, tag="ask-contents"):
@@ -151,7 +155,7 @@ class Inspection(msgspec.Struct, array_like=True):
     inspector: str
     facts: bytes
     """A `Facts` in msgpack: kept undecoded so that the cache can store it as it is."""
-    error: str | None = None
+    error: Problem | None = None
 
 
 class Result(msgspec.Struct, array_like=True):
@@ -178,6 +182,8 @@ class Inner(msgspec.Struct, array_like=True):
     opened: Opened
     file: File
     result: Result
+    wanted: list[str] = []
+    """Inspectors (name@version) that want what came out."""
 
 
 class Results(msgspec.Struct, array_like=True, tag="results"):
@@ -193,7 +199,7 @@ class TreeFacts(msgspec.Struct, array_like=True, tag="tree-facts"):
     inspector: str
     version: int
     facts: bytes
-    error: str | None
+    error: Problem | None
     last: bool
 
 
@@ -217,6 +223,7 @@ decode_answer = msgspec.msgpack.Decoder(Answer).decode
 NOTHING = encode({})
 """A `Facts` without a fact."""
 
+decode_inner = msgspec.msgpack.Decoder(Inner).decode
 decode_facts = msgspec.msgpack.Decoder(Facts).decode
 
 

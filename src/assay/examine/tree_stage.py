@@ -12,9 +12,8 @@ import msgspec
 
 from assay.facts import TreeFact, families
 from assay.inspect import inspectors
-from assay.unpack.base import Problem
 
-from .ledger import FACT_FAMILIES, Ledger
+from .ledger import FACT_FAMILIES, Ledger, failure
 from .pool import Pool, WorkerHandle
 from .protocol import Closed, TreeFacts, TreeTask, decode_facts, decode_reply
 from .scheduler import Progress, cause
@@ -86,8 +85,7 @@ class TreeStage:
                     worker = None
                     self.ledger.rollback()
                     culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
-                    problem = Problem(problem.reason, f"{culprit}: {problem.detail}", entries=0, limit=problem.limit)
-                    self.ledger.unread(job.box, problem, scope="inspection")
+                    self.ledger.unread(job.box, failure(culprit, problem), scope="inspection")
                     left = [name for name in job.inspectors if name != culprit]
                     if left:
                         jobs.appendleft(Job(job.box, roots=job.roots, inspectors=left))
@@ -112,5 +110,4 @@ class TreeStage:
                     assert isinstance(fact, TreeFact)
                     self.ledger.record.add(fact, job.box.id, files.get(fact.path or ""), collector)
             if reply.error is not None:
-                problem = Problem("malformed", f"{reply.inspector}: {reply.error}", entries=0)
-                self.ledger.unread(job.box, problem, scope="inspection")
+                self.ledger.unread(job.box, failure(reply.inspector, reply.error), scope="inspection")

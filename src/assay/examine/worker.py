@@ -174,6 +174,8 @@ class Held:
     by_path: list[str] = field(default_factory=list)
     inside: int | None = None
     """For what came out of a small stream: the item that the stream is."""
+    stream: Inner | None = None
+    """For what came out of a small stream: how it is reported."""
     head: bytes = b""
     data: Buffer = b""
     source: Source = field(default_factory=lambda: BytesSource(b""))
@@ -399,7 +401,7 @@ class Worker:
             digests.append(digest)
         if not any(digests):
             return [(None, None)] * len(digests)
-        return list(zip(digests, self.ask(AskStored(digests, by_path)).known, strict=True))
+        return list(zip(digests, self.ask(AskStored(digests, by_path, task.inline)).known, strict=True))
 
     def wanted_by_path(self, paths: list[str]) -> list[str]:
         """Return the inspectors that want a content because of its paths."""
@@ -411,8 +413,9 @@ class Worker:
     def take(self, task: ReadTask, h: Held, reader: Reader, known: Known | None) -> None:
         """Read one item: its hash, its kind, and its bytes where an inspector can look at them."""
         item, result = h.item, h.result
-        if known is not None and not known.run and known.kind not in unpack.formats():
-            result.sha256, result.size, result.kind = known.sha256, known.size, known.kind
+        if known is not None:
+            result.sha256, result.size, result.kind, result.inner = known.sha256, known.size, known.kind, known.inner
+            result.stored = None
             self.read_bytes += known.size
             return
         self.mark(item.seq)
@@ -527,7 +530,7 @@ class Worker:
         item = Item(0, [file.path], None if entry.locator is None else encode(entry.locator), entry.size)
         inner = Held(item, Result(0), self.wanted_by_path(item.paths), inside=h.item.seq)
         self.fetch(task, inner, reader, h.source)
-        h.result.inner = Inner(opened(reader), file, inner.result)
+        h.result.inner = inner.stream = Inner(opened(reader), file, inner.result)
         self.inner.append(inner)
 
     def spool_bytes(self, h: Held) -> int:
@@ -546,9 +549,12 @@ class Worker:
             h.result.kind = "empty"
         if not new:
             return
-        question = AskContents(
-            [(h.result.sha256 or b"", h.result.size, h.result.kind, *self.wanted(h)) for h in new],
-        )
+        question = AskContents([])
+        for h in new:
+            by_path, by_head = self.wanted(h)
+            question.contents.append((h.result.sha256 or b"", h.result.size, h.result.kind, by_path, by_head))
+            if h.stream is not None:
+                h.stream.wanted = by_path + by_head
         for h, known in zip(new, self.ask(question).known, strict=True):
             if known is None:
                 continue
@@ -592,7 +598,7 @@ class Worker:
                     raise TypeError(f"{type(fact).__name__} is not among its families")
                 facts.setdefault(fact.table(), []).append(fact)
         except (Exception, MemoryError) as raised:
-            error = one_line(raised)
+            error = problem(raised)
         return Inspection(key, encode(facts) if facts else NOTHING, error)
 
     # -- trees ---------------------------------------------------------------------------------------------------------
@@ -615,7 +621,7 @@ class Worker:
                             fact = msgspec.structs.replace(fact, path=root + prefixed)  # noqa: PLW2901
                         facts[fact.table()].append(fact)
                 except (Exception, MemoryError) as raised:
-                    error = one_line(raised)
+                    error = problem(raised)
                 packed = encode({name: rows for name, rows in facts.items() if rows})
                 self.channel.send(TreeFacts(inspector.name, inspector.version, packed, error, last=False))
         self.channel.send(TreeFacts("", 0, encode({}), None, last=True))

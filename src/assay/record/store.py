@@ -9,9 +9,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
+from itertools import compress, repeat
+from operator import is_not
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,7 +110,7 @@ class Record:
         self.path = path
         self.write = write
         self._lock: int | None = None
-        self._rows: dict[tuple[type[Fact], tuple[bool, ...]], list[list[Any]]] = {}
+        self._rows: defaultdict[tuple[type[Fact], tuple[bool, ...]], list[tuple[Any, ...]]] = defaultdict(list)
         self._next: dict[type[Fact], int] = {}
         self._updates: dict[tuple[type[Fact], tuple[str, ...]], list[tuple[Any, ...]]] = {}
         self._pending = 0
@@ -185,8 +188,8 @@ class Record:
         if number is None:
             number = self.reserve(family)
         values = (number, *implied_values, *_to_row(family)(fact))
-        present = tuple([value is not None for value in values])
-        self._rows.setdefault((family, present), []).append([value for value in values if value is not None])
+        present = tuple(map(is_not, values, repeat(None)))
+        self._rows[family, present].append(tuple(compress(values, present)))
         self._pending += 1
         return number
 

@@ -10,6 +10,7 @@ Source: HTML Living Standard; Content Security Policy Level 3; WCAG 2.2 level AA
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from functools import cache
 from importlib.resources import files
@@ -17,9 +18,11 @@ from pathlib import Path
 from typing import TextIO
 
 import jinja2
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
 import assay
+from assay.folders import cache_folder
 from assay.report.base import (
     CLASSES,
     SEVERITIES,
@@ -52,17 +55,43 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else dumps(value)
 
 
+class _Compiled(jinja2.FileSystemBytecodeCache):
+    """Keeps the compiled template for the next run, where a folder can be written: compiling it takes longer than all
+    that is done with it.
+    """
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep it, or not."""
+        with contextlib.suppress(OSError):
+            super().dump_bytecode(bucket)
+
+
+def _compiled() -> _Compiled | None:
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    return _Compiled(str(folder), "page-%s.jinja")
+
+
 @cache
 def _template() -> tuple[jinja2.Template, str, str]:
     """Return the template, the style sheet and the script."""
     here = files(__name__)
+    texts = [here.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")]
     environment = jinja2.Environment(
-        autoescape=True, finalize=_finalize, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.DictLoader({"page.html": texts[0]}),
+        bytecode_cache=_compiled(),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"quantity": quantity, "short": shortened, "prose": prose, "plain": _plain}
     environment.globals |= {"counted": counted, "place": place}
-    texts = [here.joinpath(name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")]
-    return environment.from_string(texts[0]), texts[1], texts[2]
+    return environment.get_template("page.html"), texts[1], texts[2]
 
 
 def _digest(text: str) -> str:
