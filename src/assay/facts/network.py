@@ -47,7 +47,8 @@ class Endpoint(ContentFact, frozen=True, kw_only=True, array_like=True):
     scope: Annotated[
         str,
         doc(
-            "global, private, loopback, link-local, multicast, documentation, reserved, local (name without public suffix)"
+            "global, private, loopback, link-local, multicast, documentation, reserved, local (name without public suffix), "
+            "unknown (filled in at run time)"
         ),
     ] = "global"
     purpose: Annotated[

@@ -1,0 +1,210 @@
+"""What is known about names and addresses: schemes, public suffixes, words that show what an address is for.
+
+Sources: IANA, "Uniform Resource Identifier (URI) Schemes" and "Root Zone Database"; Public Suffix List (the data of the
+package publicsuffixlist; its own reader takes a quarter of a second to load, a set of lines does not); RFC 2606 and
+RFC 6761 (reserved names); RFC 5737, RFC 3849 (documentation addresses).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import cache, lru_cache
+from pathlib import Path
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+SCHEMES = _set(
+    "http https ftp ftps sftp tftp ssh scp telnet telnets ldap ldaps ldapi mqtt mqtts ws wss amqp amqps coap coaps "
+    "rtsp rtsps rtmp rtmps rtp srt udp tcp tcp4 tcp6 tls ssl dtls sctp dccp sip sips nfs smb cifs afp redis rediss "
+    "mongodb mongodb+srv postgres postgresql mysql mariadb kafka nats etcd git git+ssh git+https svn svn+ssh hg "
+    "rsync webdav webdavs dav davs xmpp stun stuns turn turns snmp syslog grpc grpcs imap imaps pop3 pop3s smtp smtps nntp "
+    "nntps news gopher ipp ipps zmq aaa aaas diameter radius dns ntp nts socks4 socks4a socks5 socks5h iscsi nbd "
+    "rdp vnc spice finger dict s3 oci docker influxdb clickhouse consul zookeeper netconf gnmi"
+)
+"""Schemes of addresses in a network. With another scheme, an address counts if its host has a public suffix."""
+
+NOT_NETWORK = _set("file data jar chrome resource about blob unix npipe package javascript moz-extension")
+
+# Endings of bare names. A dot and letters are far more often a file, a member or a module than a host.
+COMMON = "com net org edu gov mil"
+COUNTRIES = (
+    "ar au at be br ca ch cl cn co cz de dk ee es eu fi fr gr hk hr hu ie il io ir jp kr kz lt lu lv mx nl no nz pe ph "
+    "pt ro ru se sg sk su th tr tw ua uk us vn za"
+)
+"""Country codes (and eu) that are not also a usual file ending, word or member name: a name in them counts as a host
+where it is the whole of a text or quotation. Left out are, among others: so py sh pl rs md la in id is it my ai."""
+KEYED = "info biz cloud tech online site xyz top aero mobi asia local lan localdomain"
+"""These count only after a word that announces a host."""
+
+SUFFIXES = (*COMMON.split(), *COUNTRIES.split(), "int", "arpa")
+
+ANNOUNCE = (
+    "servers?|hosts?|hostname|pools?|peers?|upstream|remote|gateway|nameserver|endpoint|domain|relay|relayhost|broker|"
+    "registrar|proxy|url|uri|address|addr|fqdn|realm|mirror|ntp|dns|smtp|mx"
+)
+"""Words after which a host name stands."""
+
+IMPORTS = _set(
+    "github.com gitlab.com bitbucket.org golang.org google.golang.org gopkg.in go.uber.org k8s.io sigs.k8s.io "
+    "go.etcd.io go.opentelemetry.io cloud.google.com gonum.org modernc.org go4.org git.sr.ht"
+)
+"""Hosts that, with a path and no scheme, name modules of Go rather than something that is called."""
+
+MEMBERS = _set(
+    "this self os sys java javax jdk sun android system window document process config request response req res "
+    "logging log options opts args params data item obj object event node user app ctx context module exports require "
+    "vb asp socket math string array regex date json std core"
+)
+"""First words of two that are a member of something in a program, not a host: java.net, asp.net, user.org."""
+
+ALGORITHMS = _set(
+    "openssh.com libssh.org lysator.liu.se ssh.com putty.projects.tartarus.org bitvise.com libassuan.net fileopen.com "
+    "gssapi.org tinyssh.org"
+)
+"""Domains that extend names of algorithms and requests (RFC 4251 section 6) rather than being sent mail."""
+
+UNIT_ENDINGS = _set(
+    "service services target socket network netdev link mount timer path slice scope device swap so py sh pl rs md zip "
+    "app run page map call host name ps cc ms st cat"
+)
+"""Endings after an at sign that are a unit of systemd or a file as often as a top-level domain."""
+
+MAN = re.compile(rb"\A(?:'\\\" [a-z]+\n|\.\\\".*\n|\s)*\.(?:TH|Dd) ")
+HEADS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+    ("changelog", re.compile(rb"\A[a-z0-9][a-z0-9+.-]+ \([^)\n]+\) [^;\n]+; urgency=|\A(?:C(?:hange[Ll]og|HANGES))\b")),
+    ("copyright", re.compile(rb"\AFormat(?:-Specification)?:|\AThis (?:package was|is the Debian)|\A\s*Copyright")),
+    ("licence", re.compile(rb"\A\s*[^=\n]{0,50}LICEN[SC]E\b[^=\n]*\n", re.IGNORECASE)),
+    ("web page", re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype html|html)", re.IGNORECASE)),
+    ("info manual", re.compile(rb"\AThis is [^\n]{1,80}produced by")),
+    ("translation", re.compile(rb"\A(?:\xde\x12\x04\x95|\x95\x04\x12\xde)")),
+    ("message of changes", re.compile(rb"\A(?:commit [0-9a-f]{40}\n|\d{4}-\d\d-\d\d  [^<\n]+<)")),
+)  # fmt: skip
+"""Beginnings of contents that are read by people: what they name is not called by a program."""
+
+NAMESPACE = re.compile(
+    r"https?://(?:(?:www\.)?w3\.org/(?:\d{4}|TR|XML|ns|Graphics)\b|schemas\.|xmlns\.|(?:www\.)?purl\.org|ns\.adobe\.com"
+    r"|uri\.etsi\.org|json-schema\.org|docs\.oasis-open\.org|(?:www\.)?oasis-open\.org/docbook|docbook\.sourceforge\.net"
+    r"|docbook\.org|relaxng\.org|(?:www\.)?freedesktop\.org/standards|(?:www\.)?inkscape\.org/namespaces)"
+    r"|\.(?:dtd|xsd|rng|rdf|owl)$",
+    re.IGNORECASE,
+)
+NAMESPACE_BEFORE = re.compile(
+    r"""(?:xmlns(?::[\w.-]+)?|xsi:\w+|targetNamespace|namespace|\$schema|\$id|@context|schemaLocation|DOCTYPE|SYSTEM|PUBLIC)\b["']?[^<>]{0,60}$"""
+)
+CERTIFICATE = re.compile(
+    r"//(?:crl|ocsp|pki|cacerts?|aia)\d*[.-]|[./-](?:crl|ocsp)\d*[./]|\.(?:crl|crt|p7c)$|/(?:cps|rpa)(?:/|$)",
+    re.IGNORECASE,
+)
+
+PURPOSES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
+    (purpose, re.compile(before, re.IGNORECASE), re.compile(value, re.IGNORECASE))
+    for purpose, before, value in (
+        (
+            "time",
+            r"\b(?:s?ntp(?:[_-]?\w+)?|chrony|time[_ -]?servers?|fallbackntp)\b",
+            r"(?:^|[/.])(?:s?ntp\d*|pool\.ntp|time\d*)[.-]",
+        ),
+        (
+            "telemetry",
+            r"telemetry|analytics|crash[_ -]?(?:report|dump|upload)\w*|usage[_ -]?(?:stat|data|report)\w*"
+            r"|phone[_ -]?home|heartbeat|beacon|statistics[_ -]?(?:url|host|server)",
+            r"(?:^|[/.])(?:telemetry|analytics|crash(?:es|-?reports?)?|stats|metrics|sentry|beacon)(?:[./-]|$)",
+        ),
+        (
+            "licence",
+            r"licen[cs]e[_ -]?(?:server|key|url|check|host)|activation|entitlement",
+            r"//(?:licen[cs]e|licensing|activation|activate|entitlement)s?[.-]",
+        ),
+        (
+            "update",
+            r"firmware|\b(?:auto|self)?[_-]?(?:update|upgrade)(?:s|r)?[_ -]?(?:url|uri|host|server|from|via|check|site)"
+            r"|\bf?ota\b|^\s*deb(?:-src)?\s|baseurl|mirrorlist|metalink|^\s*src/gz",
+            r"(?:^|[/._-])(?:updates?|upgrade|firmware|fota|ota)(?:[/._-]|$)"
+            r"|//(?:deb|repo|dl|archive|security)\.",
+        ),
+        ("test", r"\b(?:unit|self)?[_-]?test(?:s|ing)?[_ -]?(?:url|host|server)?\b\W*$", r"(?:^|[/.])tests?[.-]"),
+        (
+            "documentation",
+            r"\bsee\b|\bbugs?\b|\breport\b|home ?page|documentation|copyright|licen[cs]e|more info"
+            r"|available (?:at|from|on)|\bvisit\b|\brefer|written by|manual|\bwiki\b|\bRFC\b|reference|for details"
+            r"|author|maintainer|website",
+            r"gnu\.org|//(?:bugs?|bugzilla|wiki|docs?|manual|man\d?|help|lists)\.|/(?:docs?|manual|bugs|issues|licen[cs]es?"
+            r"|wiki|rfcs?|man|html)(?:/|$)|creativecommons\.org|ietf\.org|rfc-editor\.org|opensource\.org|launchpad\.net/bugs",
+        ),
+    )
+)  # fmt: skip
+"""(purpose, words in the line before the address, parts of the address itself), in order."""
+
+COMMENT = re.compile(r"""\s*(#(?!!)|//|/\*|;|\.\\"|--|dnl\b|rem\b|<!--)""", re.IGNORECASE)
+
+VERSION_BEFORE = re.compile(
+    r"(?:\bv|\bver|\bvers|version|release|\brev|revision|build|firmware|since|until|\boid|section|\bsec|chapter|figure"
+    r"|clause|\bTS|\bTR|\bRFC|upstream|upgrade to|update to|new|[<>~]=?|\(=|PublicKeyToken"
+    r"|assembly|§|libc|kernel|linux)[\s:=\"'.(-]*$",
+    re.IGNORECASE,
+)
+ADDRESS_BEFORE = re.compile(
+    r"(?:addr(?:ess)?(?:es)?|\bip\b|ipv4|ipv6|ip6?_\w+|hosts?|servers?|\bdns\w*|nameservers?|gateways?|\bgw|bind|listen|route|peer"
+    r"|remote|dest(?:ination)?|\bdst|\bsrc|source|subnet|network|\bnet|inet6?|ping6?|proxy|range|local|iface|interface|\bntp"
+    r"|pool|forward(?:ers?)?|\burl|allow|deny|prefix|mask|broadcast|via|endpoint|upstream)\w{0,12}[\s:=\"'\[({,]*$",
+    re.IGNORECASE,
+)
+WELL_KNOWN = _set(
+    "8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 208.67.222.222 208.67.220.220 114.114.114.114 223.5.5.5 223.6.6.6 "
+    "119.29.29.29 180.76.76.76 77.88.8.8 4.2.2.2"
+)
+"""Public resolvers, whose addresses look like versions."""
+
+
+def read_suffixes() -> None:
+    """Read the Public Suffix List, before a worker is confined. It is put in order when a name is first looked up."""
+    _text()
+
+
+@cache
+def _text() -> str:
+    found = importlib.util.find_spec("publicsuffixlist")
+    if found is None or found.origin is None:
+        raise FileNotFoundError("the package publicsuffixlist is not installed")
+    return Path(found.origin).with_name("public_suffix_list.dat").read_text("utf-8")
+
+
+@cache
+def _rules() -> frozenset[str]:
+    rules = set()
+    for line in _text().split("\n"):
+        rule = line.strip()
+        if rule and not rule.startswith("//"):
+            if not rule.isascii():
+                rule = ".".join(
+                    part if part.isascii() else f"xn--{part.encode('punycode').decode()}" for part in rule.split(".")
+                )
+            rules.add(rule)
+    return frozenset(rules)
+
+
+@lru_cache(1 << 14)  # the same few names come again and again
+def suffix_of(host: str) -> tuple[str | None, str | None]:
+    """Return (registrable domain, public suffix) of a host in lower case; None for what it has not.
+
+    Source: https://publicsuffix.org/list/, "Algorithm": the longest rule wins, an exception (!) over all.
+    """
+    rules = _rules()
+    labels = host.split(".")
+    length = 0
+    for start in range(max(0, len(labels) - 8), len(labels)):
+        rest = ".".join(labels[start:])
+        if f"!{rest}" in rules:
+            length = len(labels) - start - 1
+            break
+        if rest in rules or (start + 1 < len(labels) and f"*.{'.'.join(labels[start + 1 :])}" in rules):
+            length = len(labels) - start
+            break
+    if not length:
+        return None, None
+    suffix = ".".join(labels[-length:])
+    return (".".join(labels[-length - 1 :]) if len(labels) > length else None), suffix
