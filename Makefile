@@ -11,7 +11,7 @@ RELEASE ?=
 RECORDS ?= records
 
 .DEFAULT_GOAL := examine
-.PHONY: examine test lint bench tools requirements clean
+.PHONY: examine test lint agreement bench tools requirements clean
 .SUFFIXES:
 
 # ---- installing: pinned and hashed, into .venv, nothing outside it
@@ -73,6 +73,10 @@ tools:
 	{ $(APT) install --no-install-recommends --yes $$missing || \
 	  { $(APT) update && $(APT) install --no-install-recommends --yes $$missing; }; } >/dev/null 2>&1 || \
 	  echo "could not; the tests that need them are skipped"
+
+# What Assay says of settings, held against what the programs themselves say; writes docs/agreement.md.
+agreement: .venv/dev tools
+	@.venv/bin/python tools/agreement.py
 
 bench: .venv/runtime build/peers/ready
 	@.venv/bin/python benchmarks/examine --write docs/benchmarks.md $(RELEASE)

@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -116,24 +116,30 @@ def look_up(names: Iterable[str]) -> dict[str, Available]:
     }
 
 
-def resolve() -> list[Available]:
-    """Return the daemons and every library that they need, directly or not, by name.
+def resolve(
+    daemons: Iterable[str] = DAEMONS, followed: Callable[[Available], bool] = lambda entry: entry.library
+) -> list[Available]:
+    """Return packages and every library that they need, directly or not, by name.
+
+    Args:
+        daemons: the packages.
+        followed: which packages are taken because another needs them.
 
     Raises:
-        Missing: a daemon is not in apt's lists.
+        Missing: one of the packages is not in apt's lists.
     """
     lean = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
-    command = ["apt-cache", "depends", "--recurse", *lean, *DAEMONS]
+    command = ["apt-cache", "depends", "--recurse", *lean, *daemons]
     reachable = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    lists = look_up({*DAEMONS, *re.findall(r"^[a-z0-9][a-z0-9+.-]*$", reachable, re.MULTILINE)})
+    lists = look_up({*daemons, *re.findall(r"^[a-z0-9][a-z0-9+.-]*$", reachable, re.MULTILINE)})
     # Once more over what is reachable, because only libraries are followed: not what python3 would draw in, say.
-    wanted, known = list(DAEMONS), dict[str, Available]()
+    wanted, known = list(daemons), dict[str, Available]()
     while wanted:
         entry = lists.get(wanted.pop())
-        if entry and entry.name not in known and (entry.library or entry.name in DAEMONS):
+        if entry and entry.name not in known and (followed(entry) or entry.name in daemons):
             known[entry.name] = entry
             wanted += entry.depends
-    if absent := [name for name in DAEMONS if name not in known]:
+    if absent := [name for name in daemons if name not in known]:
         raise Missing(f"apt's lists do not have {', '.join(absent)}: run 'apt-get update' (as root)")
     return sorted(known.values(), key=lambda entry: entry.name)
 
@@ -338,8 +344,12 @@ def pack(packages: list[Path], image: Path, mksquashfs: str) -> None:
     say(f"packed {merger.files} files, {merger.bytes / 1e6:.1f} MB, into {image.stat().st_size / 1e6:.1f} MB")
 
 
-def make(home: Path) -> Path:
-    """Make the demo release in a folder and return its path: an image, or the folder of packages.
+def obtain(home: Path, packages: Callable[[], list[Available]] = resolve) -> tuple[list[Available], list[Path]]:
+    """Fetch packages into a folder; return what they are, and their files.
+
+    Args:
+        home: the folder.
+        packages: looks them up in apt's lists.
 
     Raises:
         Missing: something that it needs is not to be had.
@@ -348,14 +358,23 @@ def make(home: Path) -> Path:
         if shutil.which(tool) is None:
             raise Missing(f"no {tool}: the demo release is made of Debian packages; use make examine RELEASE=path")
     try:
-        packages = resolve()
+        found = packages()
     except Missing:
         if os.geteuid():
             raise
         say("apt's lists are not there: running apt-get update")
         subprocess.run(["apt-get", "-qq", "update"], stdout=sys.stderr, check=False)
-        packages = resolve()
-    paths = fetch(packages, home / "packages")
+        found = packages()
+    return found, fetch(found, home)
+
+
+def make(home: Path) -> Path:
+    """Make the demo release in a folder and return its path: an image, or the folder of packages.
+
+    Raises:
+        Missing: something that it needs is not to be had.
+    """
+    packages, paths = obtain(home / "packages")
     for stale in set((home / "packages").glob("*.deb")) - set(paths):
         stale.unlink()
     image, stamp = home / "core.squashfs", home / "core.txt"
