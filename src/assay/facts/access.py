@@ -105,13 +105,27 @@ class KnownPassword(ContentFact, frozen=True, kw_only=True, array_like=True):
 class Escalation(TreeFact, frozen=True, kw_only=True, array_like=True):
     """A configured means to act with other rights than one's own."""
 
-    source: ClassVar = "sudoers(5), doas.conf(5), polkit(8), su(1), capabilities(7)"
+    source: ClassVar = "sudoers(5), doas.conf(5), polkit(8), pam_wheel(8), su(1), capabilities(7)"
 
     mechanism: Annotated[str, doc("sudo, doas, polkit, su, setuid, file-capability")]
     who: Annotated[str, doc("account, %group, #uid, ALL, or everyone")]
-    target: Annotated[str, doc("account whose rights it gives; root, ALL")]
+    target: Annotated[
+        str, doc("account whose rights it gives; root, ALL; empty if none is named (a group only, an action of polkit)")
+    ]
     command: Annotated[str, doc("command or action, as written; ALL")]
-    password: Annotated[bool | None, doc("asks for a password; empty if it cannot be told")] = None
+    password: Annotated[
+        bool | None, doc("asks for a password; empty if it cannot be told. Root is asked for none by sudo and su")
+    ] = None
+    target_group: Annotated[str | None, doc("group whose rights it gives, where one is named")] = None
+    condition: Annotated[
+        str | None, doc("where or when it holds: on HOSTS; allow_any, allow_inactive, allow_active (polkit's sessions)")
+    ] = None
+    options: Annotated[
+        list[str], doc("tags, options and digests in force, as written (NOEXEC, keepenv, auth_admin_keep); JSON array")
+    ] = []
+    excepting: Annotated[
+        list[str], doc("what is taken out again, each behind user, target, host or command; JSON array")
+    ] = []
 
 
 class Entrance(TreeFact, frozen=True, kw_only=True, array_like=True):
