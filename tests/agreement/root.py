@@ -22,7 +22,8 @@ BASE = ("base-files", "base-passwd", "libc-bin", "dash", "bash", "coreutils", "s
 
 LEFT_OUT = (
     "adduser", "apt", "cdebconf", "debconf", "debianutils", "dpkg", "init-system-helpers", "passwd", "perl",
-    "perl-base", "perl-modules-5.36", "procps", "python3", "python3-minimal", "sensible-utils", "systemd", "tar", "ucf", "udev",
+    "perl-base", "perl-modules-5.36", "procps", "python3", "python3-minimal", "sensible-utils", "systemd", "tar",
+    "ucf", "udev",
 )  # fmt: skip
 """Needed to install, not to run."""
 
