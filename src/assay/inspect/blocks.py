@@ -15,6 +15,7 @@ from assay.facts.service import Directive
 from assay.unpack.base import LimitReached
 
 from .base import Tree, TreeFile
+from .secrecy import WITHHELD, withhold
 
 DEPTH = 32
 """Blocks in blocks, and includes in includes."""
@@ -29,13 +30,15 @@ LONGEST = 400
 class Node:
     """A directive with what stands in its block."""
 
-    __slots__ = ("children", "key", "line", "path", "value")
+    __slots__ = ("children", "key", "line", "note", "path", "value")
 
-    def __init__(self, key: str, value: str, path: str | None, line: int | None) -> None:
+    def __init__(self, key: str, value: str, path: str | None, line: int | None, note: str | None = None) -> None:
         self.key = key
         self.value = value
         self.path = path
         self.line = line
+        self.note = note
+        """A condition that could not be tried, under which it stands."""
         self.children: list[Node] = []
 
 
@@ -77,6 +80,11 @@ class Budget:
         self.left -= count
         if self.left < 0:
             raise LimitReached("directives of a configuration", self.most)
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a name says that its value is secret."""
+    return name.lower() in ("authorization", "proxy-authorization") or WITHHELD in withhold(f"{name}=x")
 
 
 def is_pattern(path: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
-from .blocks import DEPTH, MOST, section
+from .blocks import DEPTH, MOST, is_secret, section
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "nginx"
@@ -110,9 +110,7 @@ def inspect(content: Content) -> Iterator[Directive]:
 
 def _value(key: str, arguments: list[str]) -> str:
     if key in NAMED and len(arguments) > 1:
-        name = arguments[0].lstrip("$").strip("\"'")
-        plain = name.lower() == "authorization" or WITHHELD in withhold(f"{name}=x")
-        if plain and "$" not in arguments[1]:
+        if "$" not in arguments[1] and is_secret(arguments[0].lstrip("$").strip("\"'")):
             arguments = [arguments[0], WITHHELD, *arguments[2:]]
     elif key == "secure_link_secret":
         arguments = [WITHHELD]

@@ -60,19 +60,19 @@ def between(oldest: str | None, newest: str | None, most: Iterable[str] = PROTOC
     return set(PROTOCOLS[low : high + 1]) & set(most)
 
 
-def changed(words: Iterable[str], everything: Iterable[str]) -> set[str]:
-    """Return what a list of changes comes to: `all -SSLv3 +TLSv1.3`, as Apache and SSL_CONF_cmd(3) read it.
-
-    A word without a sign replaces what stands before it in Apache where it comes first, and adds to it otherwise.
+def changed(words: Iterable[str], everything: Iterable[str], *, replace: bool = False) -> set[str]:
+    """Return what a list of changes comes to: `all -SSLv3 +TLSv1.3`.
 
     Args:
-        words: protocols, each with + or - or none; `all` for everything.
+        words: protocols, each with + or - (or !) or none; `all` for everything.
         everything: protocols that `all` stands for.
+        replace: a word without a sign replaces what stands before it (Apache), and is not added to it (SSL_CONF_cmd).
     """
     chosen: set[str] = set()
     for word in words:
         sign, name = (word[0], word[1:]) if word[:1] in ("+", "-", "!") else ("", word)
         known = protocol(name)
         which = set(everything) if name.lower() == "all" else {known} if known else set()
-        chosen = chosen - which if sign in ("-", "!") else chosen | which
+        kept = set() if replace and not sign else chosen
+        chosen = kept - which if sign in ("-", "!") else kept | which
     return chosen

@@ -10,6 +10,7 @@ begins with the program's name. What concerns TLS stands under `tls`: see `tls_s
 | document-root | directory that is served |
 | directory-listing | on, off |
 | server-header | what a response says of the server: version (name and version), name, none, text: ... |
+| server-signature | pages made by the server (errors, listings) say what it is: on, off |
 | scripts | what runs programs or scripts: the kind, and what it is for (cgi /usr/lib/cgi-bin/, fastcgi unix:/run/x) |
 | ssi, ssi-exec | server-side includes, and commands in them: on, off |
 | webdav | on, off, or the methods allowed |
