@@ -39,6 +39,10 @@ def _limits(pairs: tuple[str, ...]) -> Limits:
     "--report", "reports", multiple=True, metavar="FORMAT", help="Also write NAME.FORMAT; may be repeated [html]."
 )
 @click.option("--no-report", is_flag=True, help="Write no report.")
+@click.option(
+    "--statement", "statements", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="What the supplier declares: a statement (`assay statement new`), CycloneDX or SPDX; may be repeated.",
+)  # fmt: skip
 @fail_on_option
 @click.option("--limit", multiple=True, metavar="NAME=VALUE", help="Set a limit; may be repeated. See `assay limits`.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes [one a processor].")
@@ -58,6 +62,7 @@ def command(
     no_judge: bool,
     reports: tuple[str, ...],
     no_report: bool,
+    statements: tuple[Path, ...],
     fail_on: str,
     limit: tuple[str, ...],
     workers: int | None,
@@ -77,6 +82,7 @@ def command(
     from assay.folders import cache_folder
     from assay.report import render
     from assay.report import reports as known
+    from assay.statement import StatementError, add, read
 
     limits = _limits(limit)
     formats = () if no_report else (reports or ("html",))
@@ -88,6 +94,10 @@ def command(
         raise Fault(f"{record.parent}: no such folder; make it, or choose another with -o")
     if not no_judge:
         usable(packs)
+    try:
+        given = [read(path) for path in statements]
+    except StatementError as error:
+        raise Fault(str(error)) from error
     try:
         keep_apart(paths, [record, *(record.with_suffix(known()[name].suffix) for name in formats)])
     except ExamineError as error:
@@ -122,6 +132,8 @@ def command(
         return INTERRUPTED
     written = []
     try:
+        for statement in given:
+            add(record, statement)
         verdicts = [] if no_judge else judged(record, packs)
         for name in formats:
             path = record.with_suffix(known()[name].suffix)

@@ -8,6 +8,8 @@ from functools import cache
 
 from assay.facts import ContentFact, Fact, TreeFact, columns, families
 
+from .views import VIEWS
+
 APPLICATION_ID = 0x41534159
 """'ASAY', in the SQLite header of every record (PRAGMA application_id)."""
 
@@ -18,31 +20,6 @@ SQL_TYPES = {int: "INTEGER", bool: "INTEGER", str: "TEXT", bytes: "BLOB", float:
 
 MAYBE = ("content", "file")
 """Implied columns that may be empty: a statement about the release itself, a built-in default."""
-
-VIEWS = {
-    "symbol": (
-        "Dynamic symbols of ELF files, one row each, out of elf.imports and elf.exports.",
-        """SELECT elf.id AS elf, elf.content AS content, 'import' AS kind, j.value AS name
-             FROM elf, json_each(elf.imports) AS j
-           UNION ALL
-           SELECT elf.id, elf.content, 'export', j.value FROM elf, json_each(elf.exports) AS j""",
-    ),
-    "place": (
-        "Every place of every content: full path through the containers, down to the file.",
-        """SELECT f.content AS content, f.id AS file, f.container AS container, c.path || f.path AS path
-             FROM file AS f JOIN container AS c ON c.id = f.container WHERE f.content IS NOT NULL
-           UNION ALL
-           SELECT a.content, NULL, NULL, 'artefact:' || a.id FROM artefact AS a WHERE a.content IS NOT NULL""",
-    ),
-    "latest_verdict": (
-        "The newest verdict of each rule, with the rule's text.",
-        """SELECT v.id AS verdict_id, r.pack, r.name, r.clause, r.title, r.criteria, r.severity, r.power,
-                  v.verdict, v.missing, v.reason, v.looked, v.findings
-             FROM verdict AS v JOIN rule AS r ON r.id = v.rule
-            WHERE v.id IN (SELECT max(v2.id) FROM verdict AS v2 JOIN rule AS r2 ON r2.id = v2.rule GROUP BY r2.name)""",
-    ),
-}
-"""Views of the record: name to (description, SELECT)."""
 
 
 def sql_type(kind: object) -> tuple[str, bool]:

@@ -1,0 +1,102 @@
+"""Views: questions that are asked of every record, answered once, for SQL and reports alike."""
+
+from __future__ import annotations
+
+VIEWS = {
+    "symbol": (
+        "Dynamic symbols of ELF files, one row each, out of elf.imports and elf.exports.",
+        """SELECT elf.id AS elf, elf.content AS content, 'import' AS kind, j.value AS name
+             FROM elf, json_each(elf.imports) AS j
+           UNION ALL
+           SELECT elf.id, elf.content, 'export', j.value FROM elf, json_each(elf.exports) AS j""",
+    ),
+    "place": (
+        "Every place of every content: full path through the containers, down to the file.",
+        """SELECT f.content AS content, f.id AS file, f.container AS container, c.path || f.path AS path
+             FROM file AS f JOIN container AS c ON c.id = f.container WHERE f.content IS NOT NULL
+           UNION ALL
+           SELECT a.content, NULL, NULL, 'artefact:' || a.id FROM artefact AS a WHERE a.content IS NOT NULL""",
+    ),
+    "way_in": (
+        "Every way in: accounts, keys, consoles, listeners, agents, product accounts, known passwords, with places.",
+        """SELECT e.kind, e.name, e.detail, e.active, e.evidence, c.path || coalesce(e.path, '') AS path, e.line,
+                  'entrance' AS family, e.id AS fact
+             FROM entrance AS e JOIN container AS c ON c.id = e.tree
+           UNION ALL
+           SELECT 'listener', l.program,
+                  l.protocol || coalesce('/' || l.port, '') || ' on ' || coalesce(nullif(l.address, ''), '(not stated)')
+                  || coalesce(' for ' || l.purpose, '')
+                  || CASE l.tls WHEN 1 THEN ', protected' WHEN 0 THEN ', in clear' ELSE '' END,
+                  l.enabled, l.origin, c.path || coalesce(l.path, ''), l.line, 'listener', l.id
+             FROM listener AS l JOIN container AS c ON c.id = l.tree
+           UNION ALL
+           SELECT 'product-account', p.name, 'password ' || p.password || coalesce(', role ' || p.role, ''), p.enabled,
+                  p.store, w.path, p.line, 'product_account', p.id
+             FROM product_account AS p JOIN place AS w ON w.content = p.content
+           UNION ALL
+           SELECT 'known-password', k.account, 'entry ' || k.entry || ' of ' || k.origin, NULL,
+                  k.scheme, w.path, k.line, 'known_password', k.id
+             FROM known_password AS k JOIN place AS w ON w.content = k.content""",
+    ),
+    "way_out": (
+        "Every way out: hosts and addresses that contents name, with the purpose that the words around them show.",
+        """SELECT coalesce(e.host, e.value) AS host, e.port, e.kind, e.scope, e.purpose, e.value, e.context, e.count,
+                  w.path, e.line, e."offset", 'endpoint' AS family, e.id AS fact
+             FROM endpoint AS e JOIN place AS w ON w.content = e.content""",
+    ),
+    "start": (
+        "Everything that starts, when and as whom: services that are enabled, or of which that cannot be told.",
+        """SELECT s.name, s.manager, s.enabled, s.trigger, s.user, s.command, s.enabled_by,
+                  c.path || coalesce(s.path, '') AS path, s.line, 'service' AS family, s.id AS fact
+             FROM service AS s JOIN container AS c ON c.id = s.tree WHERE s.enabled IS NOT 0""",
+    ),
+    "unsafe_call": (
+        "Direct calls by binary, family and variant: call sites of unbounded, bounded, checked and safe functions.",
+        """SELECT w.path, s.family AS calls, s.variant, group_concat(DISTINCT s.function) AS functions,
+                  sum(s.sites) AS sites, sum(s.sites IS NULL) AS uncounted, 'call_sites' AS family, min(s.id) AS fact
+             FROM call_sites AS s JOIN place AS w ON w.content = s.content GROUP BY w.path, s.family, s.variant""",
+    ),
+    "subscriber_data": (
+        "Every place where a subscriber's or device's identity would be written or kept.",
+        """SELECT s.identifier, s.sink, s.text, s.evidence, w.path, s.line, s."offset",
+                  'subscriber_sink' AS family, s.id AS fact
+             FROM subscriber_sink AS s JOIN place AS w ON w.content = s.content""",
+    ),
+    "found": (
+        "What the release shows of each topic that a statement can declare, by the key that a declaration would have.",
+        """SELECT 'port' AS topic, protocol || '/' || port AS key, 'listener' AS family, id AS fact FROM listener
+            WHERE port IS NOT NULL AND protocol IN ('tcp', 'udp', 'sctp') AND enabled IS NOT 0
+           UNION ALL SELECT 'account', 'os/' || name, 'account', id FROM account
+           UNION ALL SELECT 'account', 'product/' || name, 'product_account', id FROM product_account
+           UNION ALL SELECT 'service', iif(name GLOB '*.service', substr(name, 1, length(name) - 8), name),
+                            'service', id FROM service WHERE enabled = 1
+           UNION ALL SELECT 'software', name, 'package', id FROM package WHERE status != 'removed'
+           UNION ALL SELECT 'role', role, 'product_account', id FROM product_account WHERE role IS NOT NULL
+           UNION ALL SELECT 'escalation', mechanism || ':' || who, 'escalation', id FROM escalation
+           UNION ALL SELECT 'escalation', 'setuid:' || path, 'file', id FROM file
+                      WHERE type IN ('regular', 'hardlink') AND mode & 3072 AND mode & 73
+           UNION ALL SELECT 'escalation', 'file-capability:' || path, 'file', id
+                       FROM file WHERE capabilities IS NOT NULL
+           UNION ALL SELECT 'egress', host, 'endpoint', id FROM endpoint WHERE host IS NOT NULL AND scope = 'global'
+           UNION ALL SELECT 'sbom', name || '@' || version, 'package', id FROM package WHERE status != 'removed'""",
+    ),
+    "declared_found": (
+        "Declared and found by topic: both, declared only, or found only (of topics that a statement speaks of).",
+        """SELECT d.topic, d.key, iif(f.fact IS NULL, 'declared only', 'both') AS state,
+                  d.id AS declared, f.family, f.fact
+             FROM declared AS d LEFT JOIN found AS f ON f.topic = d.topic AND f.key = d.key
+           UNION ALL
+           SELECT f.topic, f.key, 'found only', NULL, f.family, f.fact FROM found AS f
+            WHERE f.topic IN (SELECT topic FROM declared
+                              UNION SELECT j.value FROM statement AS s, json_each(s.topics) AS j)
+              AND NOT EXISTS (SELECT 1 FROM declared AS d WHERE d.topic = f.topic AND d.key = f.key)""",
+    ),
+    "latest_verdict": (
+        "The newest verdict of each rule, with the rule's text.",
+        """SELECT v.id AS verdict_id, r.pack, r.name, r.clause, r.title, r.criteria, r.severity, r.power,
+                  v.verdict, v.missing, v.reason, v.looked, v.findings
+             FROM verdict AS v JOIN rule AS r ON r.id = v.rule
+            WHERE v.id IN (SELECT max(v2.id) FROM verdict AS v2 JOIN rule AS r2 ON r2.id = v2.rule GROUP BY r2.name)""",
+    ),
+}
+"""Views of the record: name to (description, SELECT)."""
