@@ -46,7 +46,7 @@ DEFAULTS = (
     Default("LOG_UNKFAIL_ENAB", "no"),
     Default("MD5_CRYPT_ENAB", "no"),
     Default("PASS_MAX_DAYS", "-1"),
-    Default("PASS_MIN_DAYS", "0"),
+    Default("PASS_MIN_DAYS", "-1"),
     Default("PASS_WARN_AGE", "-1"),
     Default("SYS_GID_MIN", "101"),
     Default("SYS_UID_MIN", "101"),
@@ -56,7 +56,8 @@ DEFAULTS = (
     Default("UMASK", "022"),
     Default("USERGROUPS_ENAB", "no"),
 )
-"""From the manual page; a key of which it states no default is not in here."""
+"""From the manual page; a key of which it states no default is not in here. For PASS_MIN_DAYS the page says 0, and
+useradd writes an empty field as for -1; neither restricts anything."""
 
 USERADD_DEFAULTS = (
     Default("EXPIRE", ""),
@@ -114,12 +115,17 @@ def _values(
             over = [*before[1], f"{file.path if file else ''}:{before[0].line}"] if before else []
             won[line.key] = line, over[-100:]
     for key, (line, over) in won.items():
+        value = line.value
+        notes = [f"overrides {', '.join(over)}"] if over else []
+        if subsystem == USERADD and key == "INACTIVE" and not re.fullmatch(r"-1|[0-9]+", value):
+            notes.append(f"{value or 'an empty value'} is no number: useradd takes -1")
+            value = "-1"
         yield Setting(
             subsystem=subsystem,
             key=key,
-            value=line.value,
+            value=value,
             origin="file",
-            basis=f"overrides {', '.join(over)}" if over else None,
+            basis="; ".join(notes) or None,
             path=file.path if file else None,
             line=line.line,
         )

@@ -28,7 +28,6 @@ DEFAULTS = (
     Default("closefrom", "3"),
     Default("env_reset", "yes"),
     Default("exempt_group", "none"),
-    Default("fqdn", "no"),
     Default("insults", "no"),
     Default("lecture", "once"),
     Default("log_input", "no"),
@@ -53,8 +52,8 @@ DEFAULTS = (
     Default("visiblepw", "no"),
 )
 
-DPKG = (Default("passwd_timeout", "0"), Default("timestamp_timeout", "15"))
-"""As the manual page in Debian's package says; the published default of both is 5."""
+DPKG = (Default("fqdn", "yes"), Default("passwd_timeout", "0"), Default("timestamp_timeout", "15"))
+"""As the manual page in Debian's package says; published are no, 5 and 5, which other distributions change, too."""
 
 
 def defaults(version: Version | None, dpkg: bool) -> list[Default]:
