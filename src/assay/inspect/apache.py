@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
-from .blocks import DEPTH, MOST, is_secret, section
+from .blocks import DEPTH, MOST, is_foreign, is_secret, section
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "apache"
@@ -33,7 +33,9 @@ _ESCAPE = re.compile(r"""\\(["'])""")
 
 def wants_path(path: str) -> bool:
     """Tell whether a file is a configuration of the server, or is usually included by one."""
-    return path.endswith("/.htaccess") or (("/apache" in path or "/httpd/" in path) and _PATH.search(path) is not None)
+    if "/apache" in path or "/httpd/" in path:
+        return _PATH.search(path) is not None and not is_foreign(path)
+    return path.endswith("/.htaccess")
 
 
 def words(value: str, most: int = 64) -> list[str]:

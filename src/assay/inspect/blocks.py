@@ -8,6 +8,7 @@ that was opened last, so the order of a file's directives is all that is needed 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
@@ -25,6 +26,18 @@ MOST = 50_000
 
 LONGEST = 400
 """Characters of a section. A longer one is cut, and named by the line of its last block."""
+
+
+_FOREIGN = re.compile(
+    r"/(?:tmpfiles\.d|sysusers\.d|sysctl\.d|fail2ban|r?syslog(?:-ng)?(?:\.d)?|logrotate\.d|limits\.d|supervisor[^/]*|init"
+    r"|modprobe\.d|collectd[^/]*|telegraf[^/]*|monit[^/]*|munin|zabbix[^/]*|[^/]*\.service\.d|vim[^/]*|doc|dbus-1|selinux"
+    r"|security|ld\.so\.conf\.d|filebeat|logstash|ufw|firewalld|apparmor[^/]*)/"
+)
+
+
+def is_foreign(path: str) -> bool:
+    """Tell whether a file named after a server is another program's, about that server."""
+    return _FOREIGN.search(path) is not None
 
 
 class Node:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
-from .blocks import DEPTH, MOST, is_secret, section
+from .blocks import DEPTH, MOST, is_foreign, is_secret, section
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "nginx"
@@ -40,7 +40,7 @@ _ESCAPED = {"t": "\t", "r": "\r", "n": "\n"}
 
 def wants_path(path: str) -> bool:
     """Tell whether a file is a configuration of nginx, or of a server made of it, or is usually included by one."""
-    return ("nginx" in path or "/openresty/" in path) and _PATH.search(path) is not None
+    return ("nginx" in path or "/openresty/" in path) and _PATH.search(path) is not None and not is_foreign(path)
 
 
 def words(value: str, most: int = 64) -> list[str]:

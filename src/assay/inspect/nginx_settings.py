@@ -326,6 +326,7 @@ def inspect(tree: Tree) -> Iterator[Setting | Listener]:
         file
         for file in tree.glob("*/nginx.conf")
         if file.type != "directory"
+        and wants_path(file.path)
         and (real := tree.lookup(file.path)) is not None
         and real.path not in MAIN
         and not file.path.startswith(("/usr/share/", "/usr/lib/", "/var/lib/dpkg/"))
