@@ -23,7 +23,8 @@ class Licence(ContentFact, frozen=True, kw_only=True, array_like=True):
     stated: Annotated[str | None, doc("as written, for a field; at most 200 characters")] = None
     scope: Annotated[str | None, doc("files that a DEP-5 paragraph covers, or package or module it is about")] = None
     match: Annotated[
-        float | None, doc("share of the licence text's words that stand there, for text", unit="ratio")
+        float | None,
+        doc("for text: share of an even sample of the licence's word sequences that stands there", unit="ratio"),
     ] = None
 
 

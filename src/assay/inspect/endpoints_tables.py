@@ -21,9 +21,9 @@ SCHEMES = _set(
     "http https ftp ftps sftp tftp ssh scp telnet telnets ldap ldaps ldapi mqtt mqtts ws wss amqp amqps coap coaps "
     "rtsp rtsps rtmp rtmps rtp srt udp tcp tcp4 tcp6 tls ssl dtls sctp dccp sip sips nfs smb cifs afp redis rediss "
     "mongodb mongodb+srv postgres postgresql mysql mariadb kafka nats etcd git git+ssh git+https svn svn+ssh hg "
-    "rsync webdav webdavs dav davs xmpp stun stuns turn turns snmp syslog grpc grpcs imap imaps pop3 pop3s smtp smtps nntp "
-    "nntps news gopher ipp ipps zmq aaa aaas diameter radius dns ntp nts socks4 socks4a socks5 socks5h iscsi nbd "
-    "rdp vnc spice finger dict s3 oci docker influxdb clickhouse consul zookeeper netconf gnmi"
+    "rsync webdav webdavs dav davs xmpp stun stuns turn turns snmp syslog grpc grpcs imap imaps pop3 pop3s smtp "
+    "smtps nntp nntps news gopher ipp ipps zmq aaa aaas diameter radius dns ntp nts socks4 socks4a socks5 socks5h "
+    "iscsi nbd rdp vnc spice finger dict s3 oci docker influxdb clickhouse consul zookeeper netconf gnmi"
 )
 """Schemes of addresses in a network. With another scheme, an address counts if its host has a public suffix."""
 
