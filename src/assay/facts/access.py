@@ -60,7 +60,12 @@ class Credential(ContentFact, frozen=True, kw_only=True, array_like=True):
     source: ClassVar = "RFC 7468, RFC 5958, RFC 4716, PROTOCOL.key (OpenSSH), crypt(5)"
     index: ClassVar = ("kind", "fingerprint")
 
-    kind: Annotated[str, doc("private-key, password-hash, token, authorized-key")]
+    kind: Annotated[
+        str,
+        doc(
+            "private-key, password-hash, token, authorized-key, subscriber-key (K, OP, OPc), secret (a value whose name says so)"
+        ),
+    ]
     scheme: Annotated[str, doc("RSA, EC, Ed25519, DSA, ...; a hash scheme; or the issuer format of a token")]
     fingerprint: Annotated[
         str | None,

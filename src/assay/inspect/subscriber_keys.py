@@ -1,0 +1,164 @@
+"""Keys of subscribers (K, OP, OPc) in configurations, seeds and scripts: 128 bits in hexadecimal beside an identity.
+
+Looked at: any text. Two forms are found: a name of such a key with its value (`opc: ...`, `"permanentKeyValue": "..."`)
+in a text that speaks of subscribers near it; and a line of a table in which 14 or 15 digits stand before one or two
+values of 32 hexadecimal digits (INSERT, CSV), in a text that speaks of authentication. The facts hold fingerprints, and
+neither keys nor identities. Source: 3GPP TS 35.206 (OP, OPc), TS 33.102 6.3 (K), TS 23.003 2.2 (IMSI); names as in
+Open5GS, free5GC, OpenAirInterface, srsRAN, UERANSIM, Osmocom and PyHSS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+
+from assay.facts.access import Credential
+from assay.unpack.base import LimitReached
+
+from .base import Content, ContentInspector, Expression, numbered
+from .scan import MAX_HITS
+
+MAX_FACTS = 10_000
+"""Keys from one content."""
+NEAR = 2048
+"""Bytes on either side in which a text has to speak of subscribers."""
+HEADER = 8192
+"""Bytes before a row in which its table's columns may be named."""
+
+SCHEMES = {
+    "k": "K",
+    "ki": "K",
+    "key": "K",
+    "usim_key": "K",
+    "usim_ki": "K",
+    "permanentkey": "K",
+    "permanentkeyvalue": "K",
+    "encpermanentkey": "K",
+    "op": "OP",
+    "opvalue": "OP",
+    "op_key": "OP",
+    "operator_key": "OP",
+    "opc": "OPc",
+    "opcvalue": "OPc",
+    "opc_key": "OPc",
+    "encopckey": "OPc",
+    "enctopckey": "OPc",
+}
+"""Names of keys in lower case, and what they are."""
+
+_NAMES = "|".join(sorted(SCHEMES, key=len, reverse=True))
+_VALUE = r"[0-9a-f]{2}(?:[ ]?[0-9a-f]{2}){15}"
+
+_NAMED = re.compile(
+    rf"(?<![\w-])(?P<name>{_NAMES})[\"']?\s{{0,16}}(?::|=>?|,)\s{{0,16}}[\"']?(?:0x)?(?P<key>{_VALUE})(?![0-9a-f])",
+    re.IGNORECASE,
+)
+_ABOUT = re.compile(rb"\bimsi|\bsupi|usim|msisdn|milenage|permanent.?key", re.IGNORECASE)
+USUAL = frozenset({"k", "ki", "key", "op", "opc", "op_key", "opc_key"})
+"""Names that are also used for other things: the text has to speak of subscribers."""
+_ROW = re.compile(r"(?<!\d)\d{14,15}(?!\d)")
+_HEXADECIMAL = re.compile(r"(?<![0-9A-Za-z])(?:0x)?([0-9A-Fa-f]{32})(?![0-9A-Za-z])")
+_AUTHENTICATION = re.compile(rb"milenage|\bopc\b|\bauc|5G_AKA|permanent.?key|\bimsi\b|\busers\b|\bxor\b", re.IGNORECASE)
+_COLUMNS = re.compile(r"INSERT\s+INTO\s+[`\"\w.]+\s*\(([^()]{1,2000})\)\s*VALUES", re.IGNORECASE)
+_FIELD = re.compile(r"'(?:[^'\\]|''|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|[^\s,()'\"]+")
+
+EXPRESSIONS = (
+    Expression(
+        rb"(?:permanent_?key(?:value)?|opc?(?:value|_key|key)?|operator_key|usim_ki?|\bki?|\bkey)[\"']?\s{0,16}"
+        rb"(?::|=>?|,)\s{0,16}[\"']?(?:0x)?[0-9a-f]{2} ?[0-9a-f]{2}",
+        caseless=True,
+    ),
+    Expression(rb"[0-9]{14}[^\n]{1,160}[0-9A-Fa-f]{32}"),
+)
+NAME, TABLE = range(2)
+
+
+def inspect(content: Content) -> Iterator[Credential]:
+    """Yield the keys found, in order of place.
+
+    Raises:
+        LimitReached: more places or keys than one content may have; the first ones stand.
+    """
+    places, cut = content.hits
+    found: dict[int, Credential] = {}
+    lines: set[int] = set()
+    for end, expression in places:
+        if expression == NAME:
+            _named(content, end, found)
+        elif (
+            start := bytes(content.data[max(0, end - 4096) : end]).rfind(b"\n") + 1 + max(0, end - 4096)
+        ) not in lines:
+            lines.add(start)
+            _row(content, start, found)
+        if len(found) >= MAX_FACTS:
+            cut = True
+            break
+    yield from numbered(content, [found[at] for at in sorted(found)])
+    if cut:
+        raise LimitReached("subscriber keys", MAX_FACTS if len(found) >= MAX_FACTS else MAX_HITS)
+
+
+def _named(content: Content, end: int, found: dict[int, Credential]) -> None:
+    start = max(0, end - 96)
+    text = bytes(content.data[start : end + 64]).decode("latin-1")
+    for match in _NAMED.finditer(text):
+        at = start + match.start("key")
+        if at <= end < start + match.end() + 1 and at not in found:
+            around = bytes(content.data[max(0, at - NEAR) : at]) + bytes(content.data[start + match.end() : at + NEAR])
+            name = match["name"].lower()
+            if name not in USUAL or _ABOUT.search(around):
+                found[at] = _credential(at, match["key"], SCHEMES[name], "field")
+
+
+def _row(content: Content, start: int, found: dict[int, Credential]) -> None:
+    raw = bytes(content.data[start : start + 4096])
+    line = raw.partition(b"\n")[0].decode("latin-1")
+    identity = _ROW.search(line)
+    keys = [match for match in _HEXADECIMAL.finditer(line) if identity and match.start() > identity.end()]
+    before = bytes(content.data[max(0, start - HEADER) : start])
+    if not keys or not (_AUTHENTICATION.search(line.encode("latin-1")) or _AUTHENTICATION.search(before)):
+        return
+    names = _columns(before.decode("latin-1") + line)
+    for match in keys:
+        at = start + match.start(1)
+        scheme = "milenage"
+        if names:
+            row = line.rfind("(", 0, match.start()) + 1
+            position = len(_FIELD.findall(line[row : match.start()].removesuffix("0x")))
+            scheme = SCHEMES.get(names[position], "") if position < len(names) else ""
+        if scheme and at not in found:
+            found[at] = _credential(at, match[1], scheme, "pattern")
+
+
+def _columns(text: str) -> list[str]:
+    """Return the columns of the last INSERT of a text that names them, in lower case."""
+    found = _COLUMNS.findall(text)
+    return [name.strip(" `\"'\n\t").lower() for name in found[-1].split(",")] if found else []
+
+
+def _credential(at: int, key: str, scheme: str, evidence: str) -> Credential:
+    return Credential(
+        offset=at,
+        kind="subscriber-key",
+        scheme=scheme,
+        fingerprint=hashlib.sha256(key.encode()).hexdigest(),
+        bits=128,
+        encrypted=False,
+        evidence=evidence,
+    )
+
+
+INSPECTOR = ContentInspector(
+    name="subscriber-keys",
+    version=1,
+    families=(Credential,),
+    inspect=inspect,
+    text_only=True,
+    expressions=EXPRESSIONS,
+    unseen=(
+        "keys in databases and dumps that are no text (MongoDB, SQLite, MySQL)",
+        "keys of 256 bits, and keys in other notations than hexadecimal (base64)",
+        "keys that are encrypted under a transport key: they look the same, and are shown as they stand",
+    ),
+)
