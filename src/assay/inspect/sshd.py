@@ -69,8 +69,27 @@ REPEATED = frozenset(
 NAMED = frozenset({"setenv", "subsystem"})
 """Repeated keywords where the first line of each name counts."""
 
-VALUES = {"true": "yes", "false": "no", "without-password": "prohibit-password"}
+VALUES = {"without-password": "prohibit-password"}
 """Words that sshd takes for another."""
+
+LISTS = frozenset(
+    {
+        "casignaturealgorithms",
+        "ciphers",
+        "hostbasedacceptedalgorithms",
+        "hostkeyalgorithms",
+        "kexalgorithms",
+        "macs",
+        "pubkeyacceptedalgorithms",
+    }
+)
+"""Lists of algorithms: a leading + adds to the built-in list, - takes what matches from it, ^ puts to its head."""
+
+SECONDS = frozenset({"clientaliveinterval", "logingracetime"})
+"""Times, which sshd holds in seconds (sshd_config(5), TIME FORMATS)."""
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_TIME = re.compile(r"(\d{1,9})([smhdwSMHDW]?)")
 
 _LINE = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+|$)(.*)")
 _COMMENT = re.compile(r"""((?:[^\s"#]\S*|"[^"]*"\S*|\s)*)""")
@@ -174,6 +193,8 @@ class Reading:
         key = ALIASES.get(line.key, line.key)
         value = VALUES.get(line.value.lower(), line.value)
         value = value.lower() if value.lower() in ("yes", "no") else value
+        value = value if '"' in value else " ".join(value.split())
+        value = _seconds(value) if key in SECONDS else value
         which = ""
         if key in REPEATED:
             which = value.split(None, 1)[0].partition("=")[0] if key in NAMED and value else value
@@ -188,6 +209,37 @@ class Reading:
 
 def _glob(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) and name.startswith(".") <= pattern.startswith(".")
+
+
+def _seconds(value: str) -> str:
+    """Return a time in seconds; what is none as it is."""
+    parts = _TIME.findall(value)
+    if not parts or "".join(map("".join, parts)) != value:
+        return value
+    return str(sum(int(number) * _UNITS[unit.lower()] for number, unit in parts))
+
+
+def changed(built_in: str, change: str) -> str:
+    """Return a list of algorithms with a change (+, - or ^ and names or patterns) made to it."""
+    names, given = built_in.split(","), change[1:].split(",")
+    if change[0] == "-":
+        return ",".join(name for name in names if not any(fnmatchcase(name, pattern) for pattern in given))
+    if change[0] == "+":
+        return ",".join([*names, *(name for name in given if name not in names)])
+    return ",".join([*given, *(name for name in names if name not in given)])
+
+
+def _whole(setting: Setting, built_in: dict[str, str]) -> Setting:
+    """Return a setting with the whole list of algorithms, where it is written as a change and the version is known."""
+    if setting.key not in LISTS or setting.value[:1] not in ("+", "-", "^") or len(setting.value) > 4096:
+        return setting
+    if setting.key not in built_in or (setting.value[0] != "-" and any(char in setting.value for char in "*?")):
+        return setting
+    return msgspec.structs.replace(
+        setting,
+        value=changed(built_in[setting.key], setting.value),
+        basis="; ".join(part for part in (f"{setting.value} to the built-in list", setting.basis) if part),
+    )
 
 
 def _version(tree: Tree) -> Version | None:
@@ -251,6 +303,7 @@ def settings(tree: Tree) -> Iterable[Setting]:
         if any(file.type in ("regular", "hardlink", "symlink") for file in tree.glob("*/sbin/sshd")):
             yield from _defaults(tree, None, "")
         return
+    built_in = {default.key: default.value for default in defaults(_version(tree))}
     for file in [main, *others]:
         if file is None:
             continue
@@ -260,19 +313,31 @@ def settings(tree: Tree) -> Iterable[Setting]:
             scope = " and ".join(part for part in (outer, setting.scope) if part)
             over = reading.overridden.get(place)
             basis = f"overrides {', '.join(over[:100])}" if over else None
-            yield msgspec.structs.replace(setting, scope=scope, basis=basis)
+            yield _whole(msgspec.structs.replace(setting, scope=scope, basis=basis), built_in)
         if reading.certain:
             yield from _defaults(tree, reading, outer)
 
 
 INSPECTOR = ContentInspector(
     name="sshd-config",
-    version=1,
+    version=2,
     families=(Directive,),
     inspect=inspect,
     wants_path=wants_path,
     max_size=1 << 20,
     text_only=True,
+    unseen=("configurations of other servers (Dropbear has none; libssh keeps its own)",),
 )
 
-SETTINGS = TreeInspector(name="sshd-settings", version=1, families=(Setting,), inspect=settings)
+SETTINGS = TreeInspector(
+    name="sshd-settings",
+    version=2,
+    families=(Setting,),
+    inspect=settings,
+    unseen=(
+        "options on sshd's command line (-o), and values in files that the tree does not hold",
+        "defaults that a distribution has changed: those of the published release are stated",
+        "options that are built in or not (GSSAPI, Kerberos), and default paths (PidFile, ModuliFile, XAuthLocation)",
+        "what Match lines come to for one connection: the settings of each stand under its own line",
+    ),
+)

@@ -51,6 +51,11 @@ _SIGNATURES = (
     "sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256"
 )
 
+_AUTHORITIES = (
+    "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,sk-ssh-ed25519@openssh.com,"
+    "sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-512,rsa-sha2-256"
+)
+
 DEFAULTS = (
     Default("addressfamily", "any"),
     Default("allowagentforwarding", "yes"),
@@ -58,9 +63,13 @@ DEFAULTS = (
     Default("allowtcpforwarding", "yes"),
     Default("authenticationmethods", "any"),
     Default("authorizedkeyscommand", "none"),
+    Default("authorizedkeyscommanduser", "none"),
     Default("authorizedkeysfile", ".ssh/authorized_keys .ssh/authorized_keys2"),
+    Default("authorizedprincipalscommand", "none"),
+    Default("authorizedprincipalscommanduser", "none"),
     Default("authorizedprincipalsfile", "none"),
     Default("banner", "none"),
+    Default("casignaturealgorithms", _AUTHORITIES, (9, 0)),
     Default("chrootdirectory", "none"),
     Default("ciphers", _CIPHERS.format(f"{_CTR},{_GCM}"), (7, 0), (10, 0)),
     Default("ciphers", _CIPHERS.format(f"{_GCM},{_CTR}"), (10, 0)),
@@ -80,6 +89,7 @@ DEFAULTS = (
     Default("hostkey", "/etc/ssh/ssh_host_rsa_key", (7, 8)),
     Default("hostkey", "/etc/ssh/ssh_host_ecdsa_key", (7, 8)),
     Default("hostkey", "/etc/ssh/ssh_host_ed25519_key", (7, 8)),
+    Default("hostkeyagent", "none"),
     Default("hostkeyalgorithms", _SIGNATURES, (8, 8)),
     Default("ignorerhosts", "yes"),
     Default("ignoreuserknownhosts", "no"),
@@ -114,8 +124,10 @@ DEFAULTS = (
     Default("pubkeyacceptedalgorithms", _SIGNATURES, (8, 8)),
     Default("pubkeyauthentication", "yes"),
     Default("pubkeyauthoptions", "none", (8, 2)),
+    Default("rekeylimit", "default none"),
     Default("requiredrsasize", "1024", (9, 1)),
     Default("revokedkeys", "none"),
+    Default("securitykeyprovider", "internal", (8, 2)),
     Default("streamlocalbindmask", "0177"),
     Default("streamlocalbindunlink", "no"),
     Default("strictmodes", "yes"),
