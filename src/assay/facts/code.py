@@ -11,7 +11,7 @@ class CallSites(ContentFact, frozen=True, kw_only=True, array_like=True):
     source: ClassVar = "ISO C Annex K, POSIX, HCSEC Oversight Board reports 2018 to 2021"
     index: ClassVar = ("family",)
 
-    function: Annotated[str, doc("symbol as called, as memcpy, __memcpy_chk, memcpy_s, VOS_MemCpy_S")]
+    function: Annotated[str, doc("symbol as called, as memcpy, __memcpy_chk, memcpy_s; with any prefix and letters")]
     family: Annotated[str, doc("memcpy, strcpy, strcat, sprintf, scanf, gets")]
     variant: Annotated[
         str,
@@ -23,7 +23,10 @@ class CallSites(ContentFact, frozen=True, kw_only=True, array_like=True):
         int | None, doc("direct calls and tail jumps in executable segments; empty if code could not be read")
     ] = None
     imported: Annotated[bool, doc("comes from another object; else defined here")] = True
-    method: Annotated[str, doc("how sites were counted: plt, got, symbol, relocation, none")] = "none"
+    method: Annotated[
+        str,
+        doc("how sites were counted: plt, got, symbol, relocation, joined by + where several; none if there are none"),
+    ] = "none"
 
 
 class Wrapper(ContentFact, frozen=True, kw_only=True, array_like=True):

@@ -28,7 +28,7 @@ PF_X, PF_W = 1, 2
 SHT_SYMTAB, SHT_NOTE, SHT_NOBITS, SHT_DYNSYM = 2, 7, 8, 11
 DT_NEEDED, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_STRSZ = 1, 4, 5, 6, 7, 8, 10
 DT_SONAME, DT_RPATH, DT_REL, DT_RELSZ, DT_PLTREL, DT_DEBUG, DT_JMPREL = 14, 15, 17, 18, 20, 21, 23
-DT_PLTRELSZ, DT_BIND_NOW, DT_RUNPATH, DT_FLAGS = 2, 24, 29, 30
+DT_PLTRELSZ, DT_PLTGOT, DT_BIND_NOW, DT_RUNPATH, DT_FLAGS = 2, 3, 24, 29, 30
 DT_GNU_HASH, DT_FLAGS_1, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFEF5, 0x6FFFFFFB, 0x6FFFFFFE, 0x6FFFFFFF
 DT_MIPS_SYMTABNO = 0x70000011
 
@@ -57,7 +57,7 @@ class Segment(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A section header: type as SHT_*, the rest in bytes; link is a section's number."""
+    """A section header: type as SHT_*, flags as SHF_*, the rest in bytes; link (often info) is a section's number."""
 
     name: str
     type: int
@@ -65,6 +65,8 @@ class Section(NamedTuple):
     offset: int
     size: int
     link: int
+    flags: int = 0
+    info: int = 0
 
 
 class Layout(NamedTuple):
@@ -234,7 +236,10 @@ class ElfFile:
         if 0 < strings < len(rows):
             row = rows[strings]
             names = self._table(self.piece(row[4], min(row[5], MAX_STRINGS), "section names"), "section names")
-        return [Section(self._name(names, row[0]) or "", row[1], row[3], row[4], row[5], row[6]) for row in rows]
+        return [
+            Section(self._name(names, row[0]) or "", row[1], row[3], row[4], row[5], row[6], row[2], row[7])
+            for row in rows
+        ]
 
     def _segments(self, offset: int, entry: int, count: int) -> list[Segment]:
         struct = self.layout.segment
@@ -335,12 +340,35 @@ class ElfFile:
 
     def dynamic_symbols(self) -> Symbols:
         """Return the names in the dynamic symbol table."""
+        return self._symbols(self.dynamic_table(), self.strings, "dynamic symbols")
+
+    def dynamic_table(self) -> bytes:
+        """Return the dynamic symbol table (Elf32_Sym or Elf64_Sym), cut to what may be read of it."""
         address = self.value(DT_SYMTAB)
         if address is None:
-            return Symbols([], [])
+            return b""
         size = self.layout.symbol.size
-        table = self._mapped(address, min(self._symbol_count(address), MAX_SYMBOLS + 1) * size, "dynamic symbols")
-        return self._symbols(table, self.strings, "dynamic symbols")
+        return self._mapped(address, min(self._symbol_count(address), MAX_SYMBOLS + 1) * size, "dynamic symbols")
+
+    def relocations(self) -> Iterator[tuple[bool, array[int], array[int], array[int]]]:
+        """Yield the dynamic relocations: whether of the PLT, r_offset, r_info, and r_addend (empty in Elf_Rel)."""
+        plt = DT_RELA if self.value(DT_PLTREL) == DT_RELA else DT_REL
+        for start, length, form in (
+            (DT_JMPREL, DT_PLTRELSZ, plt),
+            (DT_RELA, DT_RELASZ, DT_RELA),
+            (DT_REL, DT_RELSZ, DT_REL),
+        ):
+            address, size = self.value(start), self.value(length)
+            if address is not None and size:
+                raw = self._mapped(address, min(size, MAX_STRINGS), "relocations")
+                yield start == DT_JMPREL, *self.relocation_columns(raw, form == DT_RELA)
+
+    def relocation_columns(self, raw: bytes, addends: bool) -> tuple[array[int], array[int], array[int]]:
+        """Return r_offset, r_info and r_addend (unsigned; empty in Elf_Rel) of a relocation table."""
+        fields = 3 if addends else 2
+        words = self.words(raw[: len(raw) // fields * fields], self.layout.word)
+        whole = len(words) // fields * fields
+        return words[:whole:fields], words[1:whole:fields], words[2:whole:fields] if addends else words[:0]
 
     def section_symbols(self) -> Symbols:
         """Return the names in .symtab, which is where an object or kernel module keeps them."""
@@ -411,7 +439,7 @@ class ElfFile:
     def _gnu_hashed(self, address: int) -> tuple[int, bool]:
         """Return (end of the symbols that DT_GNU_HASH speaks of, whether it lists any)."""
         found = self.place(address)
-        head = self._words(self._mapped(address, 16, "DT_GNU_HASH"), "I")
+        head = self.words(self._mapped(address, 16, "DT_GNU_HASH"), "I")
         if found is None or len(head) < 4:
             return 0, False
         offset, room = found
@@ -421,12 +449,12 @@ class ElfFile:
         if chains > min(room, self.size - offset):
             self.problems.append("DT_GNU_HASH: longer than its segment")
             return 0, False
-        last = max(self._words(bytes(self.data[offset + start : offset + chains]), "I"), default=0)
+        last = max(self.words(bytes(self.data[offset + start : offset + chains]), "I"), default=0)
         if last < first:
             return first, False
         position = offset + chains + 4 * (last - first)
         while True:
-            chain = self._words(bytes(self.data[position : min(position + 4096, offset + room)]), "I")
+            chain = self.words(bytes(self.data[position : min(position + 4096, offset + room)]), "I")
             for value in chain:
                 last += 1
                 if value & 1:  # the end of a bucket's chain
@@ -449,13 +477,14 @@ class ElfFile:
             if address is None or not size:
                 continue
             fields = 3 if form == DT_RELA else 2
-            words = self._words(self._mapped(address, min(size, MAX_STRINGS), "relocations"), self.layout.word)
+            words = self.words(self._mapped(address, min(size, MAX_STRINGS), "relocations"), self.layout.word)
             information = words[1::fields]  # r_offset, r_info, and r_addend in DT_RELA
             if information:
                 highest = max(highest, max(information) >> (32 if self.wide else 8))
         return highest + 1
 
-    def _words(self, raw: bytes, code: str) -> array[int]:
+    def words(self, raw: bytes, code: str) -> array[int]:
+        """Return bytes as numbers in the file's byte order: type code I (32 bits) or Q (64 bits)."""
         words = array(code)
         if words.itemsize != (8 if code == "Q" else 4):
             raise AssertionError("array type codes have other sizes here")
