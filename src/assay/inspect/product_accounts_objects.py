@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from assay.facts.access import KnownPassword, ProductAccount
 from assay.unpack.base import LimitReached, Malformed, Truncated
 
-from . import yaml_format
+from . import yaml_format, yaml_values
 from .account_entry import (
     CONNECTION,
     PASSWORD,
@@ -37,22 +37,12 @@ from .account_entry import (
 from .base import Content, ContentInspector
 from .password_format import Password, read
 
-if TYPE_CHECKING:
-    from yaml import Node
-
 MAX_BYTES = 8 << 20
 MAX_NODES = 1_000_000
 """Values of a content that are looked at."""
 MAX_BSON = 64 << 20
 MAX_DOCUMENT = 16 << 20
 """Longest BSON document that MongoDB takes (MongoDB limits)."""
-
-
-class Text(str):
-    """A scalar of YAML, with its line."""
-
-    __slots__ = ("line",)
-    line: int
 
 
 class Place(NamedTuple):
@@ -100,7 +90,7 @@ def accounts(store: str, root: object, collection: bool = False) -> Iterator[Ent
         elif isinstance(here.value, str) and not here.item and holds_users(here.holder):
             password = read(here.value)
             if password.state == "hash":
-                yield Entry(store, here.holder, here.key, password, line=_line(here.value))
+                yield Entry(store, here.holder, here.key, password, line=yaml_values.line(here.value))
 
 
 def _account(store: str, here: Place, collection: bool) -> Entry | None:
@@ -136,36 +126,8 @@ def _account(store: str, here: Place, collection: bool) -> Entry | None:
         name, container = here.key, here.holder
     else:
         return None
-    at = _line(fields[user]) if user is not None else _line(text)
+    at = yaml_values.line(fields[user]) if user is not None else yaml_values.line(text)
     return Entry(store, container or None, str(name), password, role(fields), enabled(fields), line=at)
-
-
-def _line(value: object) -> int | None:
-    return value.line if isinstance(value, Text) else None
-
-
-def _yaml_value(root: Node) -> object:
-    """Return a node as objects; one that an alias names again is the same object again."""
-    import yaml
-
-    made: dict[int, object] = {}
-
-    def value(node: Node) -> object:
-        if id(node) in made:
-            return made[id(node)]
-        if isinstance(node, yaml.ScalarNode):
-            if node.tag == "tag:yaml.org,2002:null":
-                return None
-            text = Text(node.value)
-            text.line = node.start_mark.line + 1
-            made[id(node)] = text
-        elif isinstance(node, yaml.MappingNode):
-            made[id(node)] = {key: value(below) for key, _, below in yaml_format.pairs(node)}
-        else:
-            made[id(node)] = [value(below) for below in node.value]
-        return made[id(node)]
-
-    return value(root)
 
 
 def may_hold(data: bytes) -> bool:
@@ -228,7 +190,7 @@ def inspect_yaml(content: Content) -> Iterator[ProductAccount | KnownPassword]:
 
 def _yaml(text: str) -> Iterator[Entry]:
     for document in yaml_format.documents(text):
-        yield from accounts("yaml", _yaml_value(document))
+        yield from accounts("yaml", yaml_values.value(document))
 
 
 def inspect_bson(content: Content) -> Iterator[ProductAccount | KnownPassword]:
