@@ -65,6 +65,8 @@ def tree(tmp_path: Path) -> Path:
     (root / "usr/lib/systemd/system/telemetry.service").write_text("[Service]\nExecStart=/usr/bin/telemetry\n")
     wanted = root / "etc/systemd/system/multi-user.target.wants/telemetry.service"
     wanted.symlink_to("/usr/lib/systemd/system/telemetry.service")
+    (root / "usr/lib/systemd/system/multi-user.target").write_text("[Unit]\nDescription=Multi-User\n")
+    (root / "usr/lib/systemd/system/default.target").symlink_to("multi-user.target")
     (root / "sbin/init").symlink_to("/usr/lib/systemd/systemd")
     (root / "usr/lib/systemd/systemd").write_bytes(b"")
     (root / "usr/bin/su").write_bytes(b"#!/bin/sh\n")
