@@ -19,7 +19,7 @@ import pytest
 
 from assay.cli import cli
 from assay.facts import columns, families
-from assay.record.schema import VIEWS
+from assay.record.views import VIEWS
 from assay.unpack.base import Limits
 from tests.examine.support import ASSAY, assay, rows
 

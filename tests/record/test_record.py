@@ -17,7 +17,8 @@ from assay.facts.service import Setting
 from assay.facts.structure import Artefact, Collector, Container, Content, File, Run, Xattr
 from assay.record import QueryError, Record, RecordError, query
 from assay.record.query import reader
-from assay.record.schema import APPLICATION_ID, VERSION, VIEWS, ddl
+from assay.record.schema import APPLICATION_ID, VERSION, ddl
+from assay.record.views import VIEWS
 from tests.examine.support import assay
 from tests.facts.test_families import sample
 

@@ -32,6 +32,10 @@ Findings: 4 (1 critical, 1 high, 2 medium, 0 low, 0 info)
   medium    3gpp-33.117-18.1/hardening  No RELRO, no PIE                           /rootfs!/bin/busybox
   medium    3gpp-33.117-18.1/hardening  Stack is executable                        /rootfs!/usr/bin/httpd
 
+What it shows
+  What starts 1 · Settings 1
+  not looked for: Ways in, Ways out, Calls, People's data, Rights, Certificates, Cryptography, Licences, Workloads, Leftovers, Declared and found
+
 What was not seen
   1.0 MiB in 1 stretch that no format explains
   reason     scope  entries  for example            detail
@@ -42,7 +46,7 @@ What was not seen
 
 Where it is
   record  RECORD
-"""
+"""  # noqa: E501 - as it is printed
 
 
 class Terminal(io.StringIO):

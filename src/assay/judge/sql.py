@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from functools import cache
 
 from assay.facts import families
-from assay.record.schema import VIEWS, ddl
+from assay.record.schema import ddl
+from assay.record.views import VIEWS
 
 CLOSED = frozenset({"identity", "run", "rule", "verdict", "finding", "evidence", "latest_verdict"})
 """Tables and views that no rule may read."""

@@ -14,6 +14,7 @@ import assay
 
 from .base import Report, dumps, opened
 from .evidence import decoded, fact, fields, findings, selection
+from .lists import LISTS
 from .summary import summarise
 
 FORM = "assay-report/1"
@@ -64,7 +65,18 @@ def write(record: Path, out: TextIO) -> None:
         for row in db.execute(f"{selection('unread')} ORDER BY id"):
             out.write(separator + dumps(dict(zip(fields("unread"), decoded("unread", row), strict=True))))
             separator = ",\n"
-        out.write("]}\n")
+        out.write('],"lists":{')
+        separator = "\n"
+        for listing in LISTS:
+            about = {"columns": listing.columns, "looked": listing.looked(db)}
+            out.write(f'{separator}"{listing.name}":{dumps(about)[:-1]},"rows":[')
+            between = ""
+            for row in listing.rows(db):
+                out.write(between + dumps(row))
+                between = ","
+            out.write("]}")
+            separator = ",\n"
+        out.write("}}\n")
 
 
 REPORT = Report("json", "everything that was judged, with the facts behind it", ".json", write)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .base import CLASSES, SEVERITIES, VERDICTS, Report, counted, opened, place, quantity, shortened
+from .lists import LISTS
 from .summary import Artefact, Summary, summarise
 
 STYLES = {
@@ -111,6 +112,7 @@ def write(record: Path, out: TextIO) -> None:
     """Write the report; see `Report.write`."""
     with opened(record) as db:
         summary = summarise(db, record)
+        shown = [(listing.title, listing.count(db), listing.looked(db)) for listing in LISTS]
     page = Page(out)
     page.line(summary.title, "bold")
     for artefact in summary.artefacts[:ARTEFACTS]:
@@ -120,6 +122,10 @@ def write(record: Path, out: TextIO) -> None:
         page.line(f"and {len(summary.artefacts) - ARTEFACTS:,} more in the record", "dim", indent=2)
     _completeness(page, summary)
     _verdicts(page, summary)
+    page.heading("What it shows")
+    page.line(" · ".join(f"{title} {rows:,}" for title, rows, _ in shown if rows) or "nothing", indent=2)
+    if blank := [title for title, rows, looked in shown if not rows and not looked]:
+        page.line(f"not looked for: {', '.join(blank)}", "dim", indent=2)
     _unseen(page, summary)
     page.heading("Where it is")
     page.line(f"record  {record}", indent=2)

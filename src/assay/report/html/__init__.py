@@ -36,6 +36,7 @@ from assay.report.base import (
     shortened,
     visible,
 )
+from assay.report.lists import LISTS
 from assay.report.summary import MEASURES, STATES, summarise
 
 from .payload import prose, write_facts, write_index
@@ -116,6 +117,10 @@ def write(record: Path, out: TextIO) -> None:
                     WHERE r.kind = 'unknown' ORDER BY r.length DESC, r.id LIMIT 50"""
             ).fetchall(),
             unread_rows=db.execute("SELECT count(*) FROM unread").fetchone()[0],
+            lists=[
+                {"name": listing.name, "title": listing.title, "rows": listing.count(db), "looked": listing.looked(db)}
+                for listing in LISTS
+            ],
             version=assay.__version__,
             classes=CLASSES,
             severities=SEVERITIES,

@@ -119,10 +119,11 @@
   let rules, families, findings, haystack, byPlace, evidence, findingList, binaryList, shown;
   const chosen = Object.fromEntries(Object.keys(FACETS).map((name) => [name, new Set()]));
   let onlyRule = null;
+  let lists, factList, listed = null;
 
   // -- views ---------------------------------------------------------------------------------------------------------
 
-  const VIEWS = ["overview", "findings", "rules", "binaries", "unseen", "record"];
+  const VIEWS = ["overview", "findings", "rules", "facts", "binaries", "unseen", "record"];
   let view = "";
   function go() {
     const [where, query] = (location.hash.slice(1) || "overview").split("?", 2);
@@ -151,6 +152,7 @@
       findingList.paint();
       if (open) detail(findings.id.indexOf(Number(open[2])));
     }
+    if (name === "facts") showList(asked.get("list"));
     if (name === "binaries") binaryList.paint();
   }
 
@@ -384,6 +386,60 @@
     return row;
   }
 
+  // -- facts ---------------------------------------------------------------------------------------------------------
+
+  // Wide columns for texts and places, narrow ones for words.
+  const widths = (list) => {
+    const longest = list.columns.map((name, at) => {
+      let most = name.length;
+      for (const row of list.rows.slice(0, 400)) most = Math.max(most, cell(row[at]).length);
+      return Math.min(most, 60);
+    });
+    return longest.map((n) => `minmax(0, ${Math.max(n, 4)}fr)`).join(" ");
+  };
+  const cell = (value) => (value === null || value === undefined ? "" : String(value));
+
+  function showList(name) {
+    const list = lists.find((one) => one.name === name) || listed || lists.find((one) => one.total) || lists[0];
+    $("listchips").replaceChildren(...lists.map((one) => {
+      const chip = el("button", "", one.title, " ", el("span", "n", one.total || one.looked ? number(one.total) : "–"));
+      chip.type = "button";
+      chip.setAttribute("aria-pressed", one === list);
+      chip.onclick = () => { location.hash = `#facts?list=${one.name}`; };
+      return chip;
+    }));
+    if (list !== listed) {
+      listed = list;
+      list.haystack ??= new Haystack(list.rows.map((row) => row.map(cell).join("\t").replaceAll("\n", " ")));
+      list.widths ??= widths(list);
+      $("fq").value = "";
+      $("listtext").textContent = list.text + (list.total || list.looked ? "" : " Nobody looked for this.");
+      $("fhead").style.gridTemplateColumns = list.widths;
+      $("fhead").replaceChildren(...list.columns.map((title) => el("span", "", title)));
+      searchFacts();
+    }
+    factList.paint();
+  }
+
+  function searchFacts() {
+    const wanted = $("fq").value.toLowerCase().split(/\s+/).filter(Boolean).map((term) => listed.haystack.having(term));
+    const found = listed.rows.filter((_, i) => wanted.every((texts) => texts[i]));
+    factList.show(found);
+    $("frow").replaceChildren();
+    const beyond = listed.total > listed.rows.length ? `; the record has ${number(listed.total)}` : "";
+    $("fcount").textContent = `${number(found.length)} of ${number(listed.rows.length)} ${listed.title.toLowerCase()}${beyond}`;
+  }
+
+  function factRow(row) {
+    const line = el("div", "frow", ...row.map((value) => el("span", "", middle(cell(value), 120))));
+    line.style.gridTemplateColumns = listed.widths;
+    return line;
+  }
+
+  function factDetail(row) {
+    $("frow").replaceChildren(pairs(listed.columns.map((name, at) => [name, cell(row[at]), "path"])));
+  }
+
   // -- start ---------------------------------------------------------------------------------------------------------
 
   function keys(event) {
@@ -392,6 +448,7 @@
     if (event.key === "/" && !(typing && event.target.type !== "checkbox")) {
       event.preventDefault();
       if (view === "binaries") return $("bq").focus();
+      if (view === "facts") return $("fq").focus();
       if (view !== "findings") { history.pushState(null, "", "#findings"); go(); }
       root.classList.add("filtering");
       $("q").focus();
@@ -436,6 +493,9 @@
       if (/^(j|k|Arrow(Up|Down)|Page(Up|Down)|Home|End)$/.test(event.key) && !matchMedia("(max-width: 1150px)").matches) detail(findingList.rows[findingList.at]);
     });
     binaryList = new List($("blist"), 34, binaryRow);
+    lists = data.lists;
+    factList = new List($("flist"), 34, factRow, factDetail);
+    $("fq").oninput = searchFacts;
     const searchBinaries = () => {
       const text = $("bq").value.toLowerCase();
       const found = data.binaries.filter(([path, machine]) => path.toLowerCase().includes(text) || machine.toLowerCase().includes(text));

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from assay.facts import families
 from assay.report.base import SEVERITIES, dumps, shortened, visible
 from assay.report.evidence import decoded, fields, findings, selection
+from assay.report.lists import LISTS
 from assay.report.summary import MEASURES, Summary, binaries
 
 TEXT, ITEMS = 2_000, 100
@@ -18,6 +19,8 @@ TEXT, ITEMS = 2_000, 100
 CHUNK = 4_096
 PLACES = 5
 UNREAD = 5_000
+MOST = 20_000
+"""Rows of a list that the page has; the record has the others."""
 
 
 class Packed:
@@ -129,6 +132,24 @@ def write_index(db: Connection, summary: Summary, out: TextIO) -> None:
     for binary in binaries(db):
         states = "".join(getattr(binary, measure)[0] for measure in MEASURES)  # one letter each: y, p, n, u
         packed.write(f"{separator}{dumps([shown(binary.path), shown(binary.machine), binary.role, states])}")
+        separator = ","
+    packed.write('],"lists":[')
+    separator = ""
+    for listing in LISTS:
+        head = {
+            "name": listing.name,
+            "title": listing.title,
+            "text": listing.text,
+            "columns": listing.columns,
+            "total": listing.count(db),
+            "looked": listing.looked(db),
+        }
+        packed.write(f'{separator}{dumps(head)[:-1]},"rows":[')
+        between = ""
+        for row in islice(listing.rows(db), MOST):
+            packed.write(between + shown_json(row))
+            between = ","
+        packed.write("]}")
         separator = ","
     packed.write("]}")
     packed.close()
