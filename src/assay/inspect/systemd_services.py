@@ -74,7 +74,7 @@ def reach(units: Units) -> dict[str, Reached]:
             kind = name[name.rfind(".") :]
             if kind in TRIGGERS and (unit := units.load(name)) is not None:
                 trigger, section, key = TRIGGERS[kind]
-                _follow(units, found, _triggered(unit, section, key), Reached(trigger, name))
+                _follow(units, found, triggered(unit, section, key), Reached(trigger, name))
         if bus is None and any(units.own_name(f"dbus{suffix}") in found for suffix in (".service", ".socket")):
             bus = _bus(units.tree)
             for service, path in bus:
@@ -86,7 +86,8 @@ def reach(units: Units) -> dict[str, Reached]:
     return found
 
 
-def _triggered(unit: Unit, section: str, key: str) -> str:
+def triggered(unit: Unit, section: str, key: str) -> str:
+    """Return the name of the unit that a socket, timer or path unit starts; empty if it cannot be told."""
     stem, _, _ = unit.name.rpartition(".")
     if name := unit.last(section, key):
         return unit.expand(name) or ""
