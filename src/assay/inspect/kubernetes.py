@@ -29,7 +29,9 @@ DIALECT = "kubernetes"
 MAX_BYTES = yaml_format.MAX_TEXT
 MAX_FACTS = 20_000
 
-_MANIFEST = re.compile(rb"""^[ \t{]*(?:- )?["']?apiVersion["']?[ \t]*:""", re.MULTILINE)
+_VERSION = re.compile(rb"""["']?[ \t]*:\s*["']?(?:[a-z0-9.-]{1,253}/)?v[0-9]""")
+_KEY = re.compile(rb"""(?:.*[{,])?[ \t-]*["']?""", re.DOTALL)
+_KIND = re.compile(rb"""["']?[ \t]*:\s*["']?[A-Z]""")
 _TEMPLATE = re.compile(rb"\{\{-?[^{}\n]{0,80}?(?:\.Values|\.Release\.|\.Chart\.|\.Capabilities|include |toYaml )")
 _POD_PATHS = (
     ("spec", "template", "spec"),
@@ -295,7 +297,18 @@ def _role(here: dict[str, Any], section: str, found: Found) -> Iterator[ContentF
 
 def is_manifest(data: bytes) -> bool:
     """Tell whether a text holds objects of Kubernetes: cheap, before it is parsed."""
-    return b"apiVersion" in data and b"kind" in data and _MANIFEST.search(data) is not None
+    return _has(data, b"apiVersion", _VERSION) and _has(data, b"kind", _KIND)
+
+
+def _has(data: bytes, word: bytes, value: re.Pattern[bytes]) -> bool:
+    """Tell whether a word stands as a key, with such a value: at the head of a line, or behind a brace or comma."""
+    at = data.find(word)
+    while at >= 0:
+        before = data[max(0, at - 32, data.rfind(b"\n", max(0, at - 32), at) + 1) : at]
+        if value.match(data, at + len(word)) and _KEY.fullmatch(before):
+            return True
+        at = data.find(word, at + 1)
+    return False
 
 
 def inspect(content: Content) -> Iterator[ContentFact]:

@@ -11,6 +11,7 @@ Reference: RFC 8259; YAML 1.1; bsonspec.org 1.1; mongodump; Django, "Fixtures". 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -130,12 +131,27 @@ def _account(store: str, here: Place, collection: bool) -> Entry | None:
     return Entry(store, container or None, str(name), password, role(fields), enabled(fields), line=at)
 
 
+_WORDS = (b"pass", b"pwd", b"hash", b'pw"', b"pw:")
+_VALUE = re.compile(rb"""[\w"-]{0,24}["']?[ \t]*:[ \t]*(?:["']|null|[^\s"'{\[])""")
+_HASHES = (b"$1$", b"$2a$", b"$2b$", b"$2y$", b"$5$", b"$6$", b"$y$", b"$apr1$", b"pbkdf2", b"{ssha}", b"$argon2")
+_USERS = (b"user", b"login", b"account", b"admin", b"operator", b"mail")
+
+
 def may_hold(data: bytes) -> bool:
-    """Tell whether a text has words of both fields; cheap, before it is parsed."""
+    """Tell whether a text has fields of both kinds, the password's with a text; cheap, before it is parsed."""
     lower = data.lower()
-    return (b"pass" in lower or b"pwd" in lower or b"hash" in lower) and (
-        b"user" in lower or b"login" in lower or b"account" in lower or b"admin" in lower or b"mail" in lower
+    return any(word in lower for word in _USERS) and (
+        any(word in lower for word in _HASHES) or any(_has_value(lower, word) for word in _WORDS)
     )
+
+
+def _has_value(lower: bytes, word: bytes) -> bool:
+    at = lower.find(word)
+    while at >= 0:
+        if _VALUE.match(lower, at + min(len(word), 2)):
+            return True
+        at = lower.find(word, at + 1)
+    return False
 
 
 def inspect_json(content: Content) -> Iterator[ProductAccount | KnownPassword]:
