@@ -35,7 +35,7 @@ def wants_path(path: str) -> bool:
     """Tell whether a file is a configuration of the server, or is usually included by one."""
     if "/apache" in path or "/httpd/" in path:
         return _PATH.search(path) is not None and not is_foreign(path)
-    return path.endswith("/.htaccess")
+    return "/.htaccess" in path and path.endswith("/.htaccess")
 
 
 def words(value: str, most: int = 64) -> list[str]:
