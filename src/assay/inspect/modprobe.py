@@ -43,7 +43,7 @@ FIELDS = {"alias": 2, "blacklist": 1, "install": 2, "options": 2, "remove": 2, "
 FIRST_COUNTS = ("install", "remove")
 
 _LOAD = re.compile(r"/modules-load\.d/[^/]+\.conf$|^/etc/modules$")
-_BRACKET = re.compile(r"\[[^\]]*\]|-")
+_BRACKET = re.compile(r"\[[^\]]{0,64}\]|-")
 
 
 def underscored(name: str) -> str:
