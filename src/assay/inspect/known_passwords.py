@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 from assay.facts.access import KnownPassword
@@ -32,6 +32,7 @@ CPU_SECONDS = 2.0
 """Time for the hashes of one content."""
 MAX_SECRETS = 200
 """Hashes of one content that are tried; the same hash counts once."""
+LIST = Path(__file__).with_name("known_passwords.tsv")
 ORIGIN = "known_passwords.tsv 2026-11"
 
 
@@ -67,8 +68,7 @@ class Entry(NamedTuple):
 def entries() -> tuple[Entry, ...]:
     """Return the list, in order."""
     found = []
-    text = resources.files(__package__).joinpath("known_passwords.tsv").read_text("utf-8")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(LIST.read_text("utf-8").splitlines(), 1):
         if not line.startswith("#"):
             account, password, _source = line.split("\t")
             found.append(Entry(account, password, number))

@@ -16,7 +16,7 @@ from assay.facts import ContentFact
 from assay.facts.access import Credential, KnownPassword
 from assay.facts.service import Directive
 from assay.facts.workload import Workload
-from assay.unpack.base import LimitReached
+from assay.unpack.base import LimitReached, Unsupported
 
 from . import yaml_format, yaml_values
 from .base import Content, ContentInspector
@@ -315,8 +315,8 @@ def inspect(content: Content) -> Iterator[ContentFact]:
     """Yield the workloads of the manifests in a text, what stands around them, and the secrets in the clear.
 
     Raises:
-        ValueError: a document cannot be parsed; the documents before stand. Of a template (Helm) nothing is told:
-            what stands between its values is not what runs.
+        ValueError: a document cannot be parsed; the documents before stand.
+        Unsupported: it is a template (Helm), of which nothing is told: what stands around its values is not what runs.
         LimitReached: more facts than one content may have.
     """
     data = bytes(content.data)
@@ -326,7 +326,7 @@ def inspect(content: Content) -> Iterator[ContentFact]:
     if template is not None:
         number = data.count(b"\n", 0, template.start()) + 1
         shown = template[0].decode("utf-8", "backslashreplace")
-        raise ValueError(f"a template, whose values stand elsewhere: {shown} at line {number}")
+        raise Unsupported(f"a template, whose values stand elsewhere: {shown} at line {number}")
     found = Found()
     count = 0
     for document in yaml_format.documents(content.text()):
