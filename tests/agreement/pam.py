@@ -66,6 +66,10 @@ def careless(root: Path) -> None:
 AUTH  Optional  pam_echo.so one   # comment
 auth optional pam_echo.so \\
       two # three
+auth optional pam_echo.so goes \\
+
+  # on
+  on
 auth include echo-part
 auth [success=ok default=ignore] pam_echo.so [four in brackets]
 auth substack echo-sub

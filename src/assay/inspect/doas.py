@@ -111,7 +111,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
-    wants_path=lambda path: path.endswith(".conf") and (path.endswith("/etc/doas.conf") or "/etc/doas.d/" in path),
+    wants_path=lambda path: "/doas." in path and (path.endswith("/etc/doas.conf") or "/etc/doas.d/" in path),
     max_size=1 << 20,
 )
 

@@ -69,7 +69,7 @@ USERADD_DEFAULTS = (
 
 def wants_path(path: str) -> bool:
     """Tell whether a file is one of those that the shadow suite reads."""
-    return path.endswith(("/etc/login.defs", "/etc/default/useradd"))
+    return "/etc/" in path and path.endswith(("/etc/login.defs", "/etc/default/useradd"))
 
 
 def inspect(content: Content) -> Iterator[Directive]:

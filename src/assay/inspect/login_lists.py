@@ -20,14 +20,12 @@ LIMITS, ACCESS, SECURETTY, SHELLS = "limits.conf", "access.conf", "securetty", "
 
 def wants_path(path: str) -> bool:
     """Tell whether a file is one of the lists."""
-    return path.endswith(("/etc/securetty", "/etc/shells")) or (
-        "/security/" in path
-        and path.endswith(".conf")
-        and (
-            path.endswith(("/etc/security/limits.conf", "/etc/security/access.conf"))
-            or "/etc/security/limits.d/" in path
-            or "/etc/security/access.d/" in path
-        )
+    if "/etc/s" not in path:
+        return False
+    if "/etc/security/" not in path:
+        return path.endswith(("/etc/securetty", "/etc/shells"))
+    return path.endswith(("/etc/security/limits.conf", "/etc/security/access.conf")) or (
+        path.endswith(".conf") and ("/etc/security/limits.d/" in path or "/etc/security/access.d/" in path)
     )
 
 

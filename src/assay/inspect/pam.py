@@ -101,6 +101,8 @@ def inspect(content: Content) -> Iterator[Directive]:
     wrong = 0
     for number, line in logical_lines(content.text()):
         found = words(line)
+        if not found:
+            continue
         section = None
         if _type(found[0]) is None and len(found) > 1 and _type(found[1]) is not None:
             section = found.pop(0).lower()
