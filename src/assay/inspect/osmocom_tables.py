@@ -88,7 +88,14 @@ PROGRAMS = {
     "osmo-ggsn": Program("osmo-ggsn 1.9.0", 4260, 4257),
     "osmo-mgw": Program(
         "osmo-mgw 1.10.0", 4243, 4267,
-        (Default("mgcp", "bind ip", ANY), Default("mgcp", "bind port", "2427"), Default("mgcp", "osmux", "off")),
+        (
+            Default("mgcp", "bind ip", ANY),
+            Default("mgcp", "bind port", "2427"),
+            Default("mgcp", "rtp ip-probing", "no"),
+            Default("mgcp", "rtp ip-dscp", "0"),
+            Default("mgcp", "number endpoints", "512"),
+            Default("mgcp", "osmux", "off"),
+        ),
         (Opened("mgcp", "udp", "mgcp", "bind ip", ANY, "bind port", 2427),),
     ),
     "osmo-stp": Program("osmo-stp 1.6.0", 4239),
@@ -109,6 +116,6 @@ SINGLE = frozenset(
     {"bind", "login", "authentication", "auth-policy", "remote-ip", "remote-port", "local-ip", "local-port", "policy",
      "bind ip", "bind port", "encryption a5", "encryption gea", "encryption uea", "rrlp mode", "network country code",
      "mobile network code", "local-tcp-port", "local-tcp-ip", "gsup remote-ip", "gsup remote-port", "gtp local-ip",
-     "short name", "long name", "osmux"}
+     "short name", "long name", "osmux", "rtp ip-probing", "rtp ip-dscp", "number endpoints"}
 )  # fmt: skip
 """Commands of which the last one in a node holds; others stand beside each other."""
