@@ -36,11 +36,12 @@ class SubscriberSink(ContentFact, frozen=True, kw_only=True, array_like=True):
     sink: Annotated[
         str,
         doc(
-            "log-format (a text with a place for it), log-sample (a log that holds one), database-column, file, metric"
+            "log-format (a text with a place for it), log-sample (a log that holds one), database-column, query (to a database), "
+            "file (a content that holds one), metric"
         ),
     ]
     text: Annotated[
-        str, doc("format or column, with every run of five or more digits replaced by #; at most 200 characters")
+        str, doc("format, column or line, with every run of five or more digits replaced by #; at most 200 characters")
     ]
     evidence: Annotated[str, doc("string, script, log, schema")] = "string"
     fingerprint: Annotated[str | None, doc("SHA-256 of an identity that stands there in clear")] = None
