@@ -187,7 +187,7 @@ def test_static_binaries_with_symbols(build: Any) -> None:
 
 @needs_tools
 def test_programs_of_this_machine() -> None:
-    paths = [Path(p) for p in ("/bin/bash", "/usr/bin/perl", "/usr/bin/openssl", "/usr/bin/ssh") if Path(p).exists()]
+    paths = [Path(p) for p in ("/bin/bash", "/usr/bin/ssh") if Path(p).exists()]
     total = 0
     for path in paths:
         data = path.read_bytes()

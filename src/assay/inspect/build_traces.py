@@ -35,7 +35,9 @@ FOLDER = re.compile(
 )
 ALWAYS = re.compile(rb"/(?:build|builds|buildroot|buildbot|jenkins|var/lib/jenkins|var/lib/buildkite)[^/]*/")
 BANNER = re.compile(rb"Linux version \S+ \(([\w.-]{1,64}@[\w.-]{1,128})\)(?: \((.{1,200}?)\))? ?#")
-BANNER_DATE = re.compile(rb"((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [A-Z]{3,5} \d{4})")
+BANNER_DATE = re.compile(
+    rb"((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d [A-Z]{3,5} \d{4})"
+)
 DATE = re.compile(
     rb"(?<![\w ])((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 1-3]\d (?:19|20)\d\d)"
     rb"(?:[ ,]{0,2}(\d\d:\d\d:\d\d))?(?!\w)"

@@ -7,10 +7,11 @@ For a function that is defined here, calls and jumps to its address. In objects 
 call instructions. Code is what the loader maps executable.
 
 How exact it is. No code is disassembled: an instruction is taken for a call if its bytes say so and it leads to
-exactly a wanted address. On real binaries the counts are those of a disassembler (see the tests). Three things can
-differ: bytes that are a call by chance (there are 2^24 to 2^32 distances and a few dozen addresses); an address that is
-held in a register or a table, which is no direct call, except on MIPS, where it is followed; and what a compiler has
-put in line, which is no call any more.
+exactly a wanted address. On x86, ARM and 64-bit Power the counts on real programs are those of a disassembler. Three
+things can differ: bytes that are a call by chance (there are 2^24 to 2^32 distances and a few dozen addresses); an
+address that is held in a register or a table, which is no direct call; what a compiler has put in line, which is no
+call any more. On MIPS every call goes through a register: a jump whose register was loaded on another path is missed
+(up to 5 of 100), so that counts there are lower bounds.
 
 Reference: HCSEC Oversight Board annual report 2019, 3.36: direct invocations of "memcpy-like", "strcpy-like" and
 "sprintf-like" functions, safe and unsafe; `calls_tables` for the names.
@@ -179,11 +180,11 @@ def _linked(it: Program, found: list[tuple[Symbol, int]]) -> Counts | None:
     if it.machine == EM_PPC and elf.value(DT_PPC_GOT) is None:
         callees |= {slot: (name, "plt") for slot, name in plt.items()}  # the loader writes the stubs there
     if plt or got:
-        stubs = _stubs(it, plt | got, counts)
-        callees |= {address: (name, "plt") for address, name in stubs.items()}
+        entries = stubs(it, plt | got, counts)
+        callees |= {address: (name, "plt") for address, name in entries.items()}
     spans = calls_x86.spans(callees)
     for piece in _pieces(it, CHUNK if it.machine in (EM_X86_64, EM_386, EM_ARM) else WORDS) if callees else ():
-        for at, (name, method) in _direct(it, piece, callees, spans):
+        for at, (name, method) in direct(it, piece, callees, spans):
             counts.add(name, piece.offset + at, method)
     return counts
 
@@ -215,9 +216,17 @@ def _words(it: Program, piece: Piece) -> tuple[bytes, array[int], bool]:
     return whole, it.elf.words(whole, "I"), it.elf.little
 
 
-def _direct(
+def direct(
     it: Program, piece: Piece, callees: dict[int, tuple[str, str]], spans: list[tuple[int, int]]
 ) -> Iterator[tuple[int, tuple[str, str]]]:
+    """Yield (position in the piece, callee) of each call and jump to a callee.
+
+    Args:
+        it: the program.
+        piece: some of its code.
+        callees: (name, method) by address.
+        spans: groups of their addresses, from `calls_x86.spans`.
+    """
     machine, code, size, address = it.machine, piece.code, piece.size, piece.address
     if machine in (EM_X86_64, EM_386):
         return calls_x86.direct(code, size, address, callees, spans, machine == EM_X86_64)
@@ -229,9 +238,9 @@ def _direct(
     return find(*_words(it, piece), address, callees, spans)
 
 
-def _stubs(it: Program, slots: dict[int, str], counts: Counts) -> dict[int, str]:
+def stubs(it: Program, slots: dict[int, str], counts: Counts) -> dict[int, str]:
     """Return the names by the address of their stub; count the calls that go through a slot without one."""
-    machine, stubs = it.machine, dict[int, str]()
+    machine, entries = it.machine, dict[int, str]()
     got = it.elf.value(DT_PLTGOT)
     for piece in _pieces(it, LARGE, LEAD):
         address = piece.address
@@ -239,7 +248,7 @@ def _stubs(it: Program, slots: dict[int, str], counts: Counts) -> dict[int, str]
             wide = machine == EM_X86_64
             for at, name, entry in calls_x86.indirect(piece.code, piece.size, address, slots, wide, got):
                 if entry is not None:
-                    stubs[address + entry] = stubs[address + at] = name
+                    entries[address + entry] = entries[address + at] = name
                 elif at >= piece.lead:
                     counts.add(name, piece.offset + at, "got")
             continue
@@ -259,8 +268,8 @@ def _stubs(it: Program, slots: dict[int, str], counts: Counts) -> dict[int, str]
                 wide = machine == EM_PPC64
                 bases = calls_risc.bases_ppc64(*words, address) if wide else _bases_ppc(it)
                 found = calls_risc.stubs_ppc(*words, slots, bases, wide)
-        stubs.update((address + at, name) for at, name in found)
-    return stubs
+        entries.update((address + at, name) for at, name in found)
+    return entries
 
 
 def _bases_ppc(it: Program) -> list[int]:

@@ -24,6 +24,9 @@ _HALVES = Struct("<HH").unpack_from
 
 Spans = Sequence[tuple[int, int]]
 
+_FROM_THUMB = (b"\x78\x47\xc0\x46", b"\x78\x47\xfd\xe7")
+"""bx pc, then nop or a branch to itself: where Thumb code enters a stub."""
+
 _A32_BRANCHES = tuple(condition << 12 | link for condition in range(16) for link in (0xA00, 0xB00))
 
 
@@ -134,7 +137,7 @@ def stubs32(code: bytes, address: int, slots: Mapping[int, str]) -> Iterator[tup
                     name = slots.get((address + start + 8 + offset) & 0xFFFF_FFFF)
                     if name is not None:
                         yield start, name
-                        if code[max(start - 4, 0) : start] == b"\x78\x47\xc0\x46":  # bx pc; nop: entered from Thumb
+                        if code[max(start - 4, 0) : start] in _FROM_THUMB:
                             yield start - 4, name
                     break
                 if word & 0xFFFF_F000 != 0xE28C_C000:  # add ip, ip, #...

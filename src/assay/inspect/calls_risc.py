@@ -22,7 +22,7 @@ T = TypeVar("T")
 Spans = Sequence[tuple[int, int]]
 
 T9, GP = 25, 28
-REACH = 24
+REACH = 64
 """Instructions between the loading of $t9 and the jump."""
 HELD = 4096
 """Instructions over which an address is followed in another register."""

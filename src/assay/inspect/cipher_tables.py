@@ -81,6 +81,8 @@ def inspect(content: Content) -> Iterator[CipherTable]:
     symbols = _symbols(content)
     last: dict[Constant, int] = {}
     for (start, constant), form in sorted(found.items(), key=lambda item: item[0][0])[:MAX_FACTS]:
+        if (start + 1, constant) in found:
+            continue  # elements of two equal bytes or with zeros read the same from the byte before
         if start - last.get(constant, -MAX_LENGTH) < 64:
             continue  # a table for vector instructions holds each row twice
         last[constant] = start

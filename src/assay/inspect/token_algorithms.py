@@ -20,7 +20,8 @@ BEFORE = 200
 _NAMED = rb"(?:[HRPE]S(?:256|384|512)|ES256K|EdDSA)"
 _KEY = rb"""alg(?:orithms?)?['"]?\s{0,4}[:=]\s{0,4}"""
 _CONTEXT = re.compile(
-    rb"""(?<![A-Za-z])((?:[A-Za-z_.-]{0,40}[_.-])?(?:algs?|algorithms?|jws?|jwt|jwk|jose)(?:[_.-]?[A-Za-z]{0,24}))(?![A-Za-z])""",
+    rb"(?<![A-Za-z])((?:[A-Za-z_.-]{0,40}[_.-])?(?:algs?|algorithms?|(?:jws|jwt|jwk|jose)[A-Za-z]{0,24})"
+    rb"(?:[_.-][A-Za-z_.-]{0,24})?)(?![A-Za-z])",
     re.IGNORECASE,
 )
 _ALGORITHM = re.compile(rb"""['"=:\s\[,](""" + _NAMED + rb"""|none)\Z""", re.IGNORECASE)
