@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import NamedTuple
 
 from assay.facts.crypto import CipherTable
@@ -55,11 +56,15 @@ def _forms(constant: Constant) -> Iterator[Form]:
 
 
 def _escaped(raw: bytes) -> bytes:
-    return b"".join(b"\\x%02x" % byte for byte in raw)
+    return ("\\x" + raw.hex("*").replace("*", "\\x")).encode()
 
 
 FORMS = [form for constant in CONSTANTS for form in _forms(constant)]
-_EXACT = {form: re.compile(form.pattern, re.DOTALL) for form in FORMS if form.length is None}
+
+
+@cache
+def _exact(form: Form) -> re.Pattern[bytes]:
+    return re.compile(form.pattern, re.DOTALL)
 
 
 def inspect(content: Content) -> Iterator[CipherTable]:
@@ -105,7 +110,7 @@ def _start(content: Content, end: int, form: Form) -> int | None:
     first = form.pattern[: form.pattern.index(b".")]
     latest = None
     for match in re.finditer(first, window, re.DOTALL):
-        exact = _EXACT[form].match(window, match.start())
+        exact = _exact(form).match(window, match.start())
         # Gaps as wide as the elements: the upper or lower halves of a table of longer ones.
         if exact and len(exact[0]) != (2 * len(form.constant.values.split()) - 1) * form.constant.width // 8:
             latest = begin + match.start()

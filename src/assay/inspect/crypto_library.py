@@ -9,13 +9,14 @@ Reference: `crypto_library_tables`; RFC 8996 for protocols.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from assay.facts.crypto import CryptoLibrary
 from assay.unpack.base import LimitReached, UnpackError
 
 from .base import Content, ContentInspector, Expression
-from .crypto_library_tables import NAMES, PROTOCOLS, TEXTS, WEAK
+from .crypto_library_tables import PROTOCOLS, TEXTS, names, weak
 from .elf_format import ET_CORE, ET_REL
 from .elf_program import Program, program
 from .scan import MAX_HITS
@@ -51,15 +52,15 @@ def inspect(content: Content) -> Iterator[CryptoLibrary]:
     shared = it is not None and it.elf.type != ET_REL and bool(it.elf.dynamic)
     for library in sorted({*used, *is_it, *texts}):
         versions = texts.get(library, [(None, None)])
-        for role, names in _roles(library, is_it, used, shared):
+        for role, functions in _roles(library, is_it, used, shared):
             for version, offset in versions:
                 yield CryptoLibrary(
                     offset=offset,
                     library=library,
                     version=version,
                     role=role,
-                    protocols=[p for p, shape in PROTOCOLS.items() if any(map(shape.match, names))],
-                    weak=sorted(name for name in names if WEAK.match(name)),
+                    protocols=[p for p, shape in PROTOCOLS.items() if any(re.match(shape, name) for name in functions)],
+                    weak=sorted(filter(weak().match, functions)),
                 )
     if failure is not None:
         raise failure
@@ -79,11 +80,11 @@ def _roles(
         yield "contains", []
 
 
-def _libraries(names: Iterable[str]) -> dict[str, list[str]]:
+def _libraries(symbols: Iterable[str]) -> dict[str, list[str]]:
     """Return names by the library whose functions begin so."""
     found: dict[str, list[str]] = {}
-    match = NAMES.match
-    for _, name in zip(range(MAX_SYMBOLS), names, strict=False):
+    match = names().match
+    for _, name in zip(range(MAX_SYMBOLS), symbols, strict=False):
         hit = match(name)
         if hit is not None:
             found.setdefault((hit.lastgroup or "").replace("_", "-"), []).append(name)
@@ -96,7 +97,7 @@ def _texts(content: Content) -> dict[str, list[tuple[str | None, int | None]]]:
     for end, number in content.hits.places:
         text = TEXTS[number]
         at, around = content.string(end, 256)
-        for match in text.exact.finditer(around):
+        for match in re.finditer(text.exact, around):
             if at + match.start() < end <= at + match.end():
                 version = match[1].decode("ascii", "backslashreplace") if match.re.groups else None
                 versions = found.setdefault(text.library, {})

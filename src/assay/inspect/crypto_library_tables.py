@@ -6,6 +6,7 @@ Reference: the public headers and version texts of each library.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 
@@ -14,12 +15,12 @@ class Text(NamedTuple):
 
     library: str
     trigger: bytes
-    exact: re.Pattern[bytes]
+    exact: bytes
     """Group 1 is the version, where the text states one."""
 
 
 def _text(library: str, trigger: bytes, exact: bytes) -> Text:
-    return Text(library, trigger, re.compile(exact))
+    return Text(library, trigger, exact)
 
 
 TEXTS = (
@@ -68,9 +69,14 @@ PREFIXES = {
 }  # fmt: skip
 """How the names of a library's functions begin; `\\Z` where that is the whole name."""
 
-NAMES = re.compile("|".join(f"(?P<{name.replace('-', '_')}>{shape})" for name, shape in PREFIXES.items()))
 
-WEAK = re.compile(
+@cache
+def names() -> re.Pattern[str]:
+    """Return what matches the beginning of a library's function; the group that matched is named for the library."""
+    return re.compile("|".join(f"(?P<{name.replace('-', '_')}>{shape})" for name, shape in PREFIXES.items()))
+
+
+WEAK = (
     r"MD[245](?:_Init|_Update|_Final|_Transform)?\Z|SHA(?:1|1_Init|1_Update|1_Final)?\Z|SHA_(?:Init|Update|Final)\Z"
     r"|RC[245](?:_set_key|_\w+encrypt|_options)?\Z|DES_\w+|BF_\w+|CAST_\w+|IDEA_\w+|SEED_\w+"
     r"|EVP_(?:md[245]|sha1?|md5_sha1|mdc2|rc[245](?:_\w+)?|des_\w+|desx_cbc|bf_\w+|cast5_\w+|idea_\w+|seed_\w+|enc_null|dss1?)\Z"
@@ -86,13 +92,20 @@ WEAK = re.compile(
 """Functions of hashes with known collisions, of ciphers with blocks of 64 bits, short keys or known bias, and of
 protocols that were given up: RFC 6151, 6194, 6649, 7465, 7568, 8996, 9155."""
 
+
+@cache
+def weak() -> re.Pattern[str]:
+    """Return what matches a weak function's name."""
+    return re.compile(WEAK)
+
+
 PROTOCOLS = {
-    "SSLv2": re.compile(r"SSLv2(?:_server|_client)?_method\Z"),
-    "SSLv3": re.compile(r"(?:wolf)?SSLv3(?:_server|_client)?_(?:method|server|client)\Z|wolfSSLv3_\w+"),
-    "TLSv1.0": re.compile(r"TLSv1(?:_server|_client)?_method\Z|wolfTLSv1_(?:server|client)_\w+"),
-    "TLSv1.1": re.compile(r"TLSv1_1(?:_server|_client)?_method\Z|wolfTLSv1_1_\w+"),
-    "TLSv1.2": re.compile(r"TLSv1_2(?:_server|_client)?_method\Z|wolfTLSv1_2_\w+"),
-    "TLSv1.3": re.compile(r"SSL_CTX_set_ciphersuites\Z|wolfTLSv1_3_\w+|mbedtls_ssl_conf_tls13_\w+"),
-    "DTLSv1.0": re.compile(r"DTLSv1(?:_server|_client)?_method\Z|wolfDTLSv1_(?:server|client)_\w+"),
-    "DTLSv1.2": re.compile(r"DTLSv1_2(?:_server|_client)?_method\Z|wolfDTLSv1_2_\w+"),
+    "SSLv2": r"SSLv2(?:_server|_client)?_method\Z",
+    "SSLv3": r"(?:wolf)?SSLv3(?:_server|_client)?_(?:method|server|client)\Z|wolfSSLv3_\w+",
+    "TLSv1.0": r"TLSv1(?:_server|_client)?_method\Z|wolfTLSv1_(?:server|client)_\w+",
+    "TLSv1.1": r"TLSv1_1(?:_server|_client)?_method\Z|wolfTLSv1_1_\w+",
+    "TLSv1.2": r"TLSv1_2(?:_server|_client)?_method\Z|wolfTLSv1_2_\w+",
+    "TLSv1.3": r"SSL_CTX_set_ciphersuites\Z|wolfTLSv1_3_\w+|mbedtls_ssl_conf_tls13_\w+",
+    "DTLSv1.0": r"DTLSv1(?:_server|_client)?_method\Z|wolfDTLSv1_(?:server|client)_\w+",
+    "DTLSv1.2": r"DTLSv1_2(?:_server|_client)?_method\Z|wolfDTLSv1_2_\w+",
 }

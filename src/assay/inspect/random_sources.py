@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from assay.facts.crypto import RandomSource
@@ -80,9 +81,13 @@ TEXTS = (
     Text("$RANDOM", "predictable", rb"\$\{RANDOM\}", "script", b""),
     Text("openssl rand", "library", rb"openssl rand ", "script"),
 )
-_WHOLE = [
-    re.compile(text.before + text.trigger + rb"(?!\w)" * (text.evidence == "string"), re.DOTALL) for text in TEXTS
-]
+
+
+@cache
+def _whole(text: Text) -> re.Pattern[bytes]:
+    end = rb"(?!\w)" if text.evidence == "string" else b""
+    return re.compile(text.before + text.trigger + end, re.DOTALL)
+
 
 ENDINGS = (".py", ".js", ".mjs", ".php", ".sh", ".pl", ".lua", ".rb", ".cgi")
 
@@ -105,7 +110,7 @@ def inspect(content: Content) -> Iterator[RandomSource]:
             continue
         begin = max(0, end - 64)
         window = bytes(content.data[begin : end + 1])
-        match = next((m for m in _WHOLE[number].finditer(window) if begin + m.end() == end), None)
+        match = next((m for m in _whole(text).finditer(window) if begin + m.end() == end), None)
         if match is None or (script and _is_comment(content, begin + match.start())):
             continue
         seen.add(text.name)
