@@ -204,6 +204,13 @@ def test_suffixes_agree_with_the_lists_own_reader() -> None:
             assert suffix_of(host) == (oracle.privatesuffix(host), oracle.publicsuffix(host)), host
 
 
+def test_certificates_in_a_binary() -> None:
+    data = b"\x06\x01\x86\x18http://ocsp.vendor.com0\x1e\x06\x86\x1ahttp://crl.vendor.com/a.crl0\x0d"
+    assert values(data, "data") == ["http://ocsp.vendor.com", "http://crl.vendor.com/a.crl"]
+    assert values(b"\x0b\x147www.vendor.com/CPS incorp", "data") == []
+    assert values(b"**--//3366::??DD \0//2668::=?\0", "elf") == []
+
+
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "MAX_FACTS", 5)
     kept: list[Endpoint] = []

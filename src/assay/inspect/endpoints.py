@@ -30,6 +30,7 @@ from .endpoints_tables import (
     HEADS,
     IMPORTS,
     KEYED,
+    LOCAL_ENDINGS,
     MAN,
     MEMBERS,
     NAMESPACE,
@@ -80,6 +81,7 @@ _TROFF = re.compile(rb"\\([-&:/%|^]|\(hy)")
 _NAME = re.compile(rb"[A-Za-z0-9.-]{0,253}")
 _QUAD = re.compile(rb"[0-9.]{1,15}")
 _SIX = re.compile(rb"[0-9A-Fa-f:]{0,39}(?:\.\d{1,3}){0,3}")
+_DER_TAG = re.compile(rb"\.(?:[a-z]{2,6}|p7c)(0[^/.]{0,2})\Z")
 _PORT = re.compile(rb":(\d{2,5})(?![\d.:])")
 _TEMPLATE = re.compile(r"%[-0-9.*l]*[sdiux@]|\$|\{|<|\*|%\(")
 _LABELS = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
@@ -221,6 +223,15 @@ def _url(data: Buffer, end: int, kind: str) -> Place | None:
     host, port = _split(where.decode("utf-8", "backslashreplace"))
     if host is None:
         return None
+    if kind not in ("text", "script") and (tag := _DER_TAG.search(path or where)):
+        # In a certificate, the next element follows without a break; its tag is the character 0.
+        if path:
+            path = path[: tag.start(1)]
+        elif not _TEMPLATE.search(host) and suffix_of(host.lower())[0] is None:
+            where = where[: tag.start(1)]
+            host, port = _split(where.decode("utf-8", "backslashreplace"))
+            if host is None:
+                return None
     known = name in SCHEMES
     if not known:
         # "c", "xhttp": what stands before may belong to the text. Take the longest known scheme that ends there.
@@ -230,6 +241,8 @@ def _url(data: Buffer, end: int, kind: str) -> Place | None:
         name, known = known_end or name, known_end is not None
     template = _TEMPLATE.search(host) is not None
     if not template and not _is_host(host, known):
+        return None
+    if kind not in ("text", "script") and not template and not _is_likely(host.lower(), window[length : length + 1]):
         return None
     if template and not (known and (len(name) > 2)):
         return None
@@ -264,6 +277,15 @@ def _split(where: str) -> tuple[str | None, int | None]:
     return host, int(port) if port.isdecimal() and port.isascii() and 0 < int(port[:6]) < 65536 else None
 
 
+def _is_likely(host: str, after: bytes) -> bool:
+    """Tell whether a host in a binary is more than the words of a compressor's dictionary, or of a template."""
+    if ":" in host or host.replace(".", "").isdecimal() or suffix_of(host)[1] is not None:
+        return True
+    if "." not in host:
+        return len(host) >= 3 and after != b" "
+    return host.rpartition(".")[2] in LOCAL_ENDINGS
+
+
 def _is_host(host: str, known: bool) -> bool:
     name = host.lower()
     if ":" in name:
@@ -293,6 +315,8 @@ def _host(data: Buffer, end: int, kind: str) -> Place | None:
     start = at - len(name)
     text = name.decode().lstrip(".-")
     start += len(name) - len(text)
+    if text[1:5] == "www." and text[0].isdecimal():  # in a certificate, the length of a text stands before it
+        text, start = text[1:], start + 1
     before, after = bytes(data[max(0, start - 40) : start]), bytes(data[at : at + 8])
     if after[:1] in (b".", b"-", b"_") and after[1:2].isalnum():
         return None
@@ -314,7 +338,7 @@ def _host(data: Buffer, end: int, kind: str) -> Place | None:
             return None
         if before[-1:] not in _OPENING:
             return None
-    elif not quoted:
+    elif not quoted or (len(labels) == 2 and labels[-1] == "net"):  # NAME.net is also a program for .NET
         return None
     return _named(data, start, at, text)
 
@@ -322,6 +346,8 @@ def _host(data: Buffer, end: int, kind: str) -> Place | None:
 _JOINED = tuple(bytes([c]) for c in b"/\\@$%_}{)&#:+~^|")
 _MAIL_IN_WORDS = re.compile(rb"\b(?:at|AT)[\]) ]? ?\Z")
 """Before the host of a mail address that was written so that programs do not find it."""
+_BEFORE_SIX = tuple(bytes([c]) for c in (*range(32), *b" \"'`(<[,;=/|"))
+_AFTER_SIX = tuple(bytes([c]) for c in b" \"'`)]>,;/%#|.")
 _OPENING = (b"", *(bytes([c]) for c in b" \t\n\r\"'`(<[,;=*\0."))
 
 
@@ -450,6 +476,8 @@ def _six(data: Buffer, end: int, _kind: str) -> Place | None:
         return None
     if not any(char.isdecimal() for char in text) or text.count(":") < 2:
         return None
+    if (before and before not in _BEFORE_SIX) or (after[:1] >= b" " and after[:1] not in _AFTER_SIX):
+        return None  # a table of characters: 2668::=?
     try:
         address = ipaddress.IPv6Address(text)
     except ValueError:
@@ -553,7 +581,7 @@ def _scope_of_name(name: str, domain: str | None, suffix: str | None) -> str:
         return "loopback"
     if ending in ("example", "test", "invalid") or (domain or "").partition(".")[0] == "example":
         return "documentation"
-    return "local" if suffix is None or domain is None else "global"
+    return "local" if suffix is None or "." not in name else "global"
 
 
 def _purpose(line: str, value: str, about: str | None) -> tuple[str | None, str | None]:

@@ -40,7 +40,12 @@ where it is the whole of a text or quotation. Left out are, among others: so py 
 KEYED = "info biz cloud tech online site xyz top aero mobi asia local lan localdomain"
 """These count only after a word that announces a host."""
 
-SUFFIXES = (*COMMON.split(), *COUNTRIES.split(), "int", "arpa")
+LOCAL_ENDINGS = _set(
+    "local lan localdomain localhost internal intranet home corp private svc cluster test example invalid"
+)
+"""Endings of names that are only known in a network of one's own."""
+
+SUFFIXES = (*COMMON.split(), *COUNTRIES.split())
 
 ANNOUNCE = (
     "servers?|hosts?|hostname|pools?|peers?|upstream|remote|gateway|nameserver|endpoint|domain|relay|relayhost|broker|"
