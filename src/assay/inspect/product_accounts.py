@@ -150,7 +150,7 @@ def uci(data: bytes) -> Iterator[Entry]:
 
 def _is_text_store(head: bytes) -> bool:
     first = head[:1]
-    if first in b"{[<\x7f/;" or head[:2] == b"#!":
+    if first in b"{[<\x7f/;" or head[:2] == b"#!" or (first not in b"#\r\n" and b":" not in head[:66]):
         return False
     return bool(_HTPASSWD.match(head) or _HTDIGEST.match(head) or _LDIF.match(head))
 
