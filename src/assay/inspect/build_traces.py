@@ -176,7 +176,10 @@ def _text(what: str, start: int, text: bytes, place: int, dwarf: list[Stretch], 
 def _symbols(it: Program, traces: Traces) -> None:
     for table in (it.dynamic, it.static):
         for symbol, kind in table.find(HINTS, _kind):
-            traces.add(kind, symbol.name.split("@", 1)[0], symbol.place)
+            name = symbol.name.split("@", 1)[0]
+            # A sanitizer's functions are told by what their names have in common: its own library has thousands.
+            prefix = SANITIZERS.match(name) if kind == "sanitizer" else None
+            traces.add(kind, prefix[0] if prefix else name, symbol.place)
         if traces.found and table.names:
             break
 
