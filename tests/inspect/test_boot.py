@@ -210,6 +210,7 @@ def test_syslinux_menu_passwords() -> None:
         ("# A=1\nif A=1\nA =1\nA=a#b;c\n", [(4, "A", "a#b")]),
         ("A=a\\\nb\n", [(1, "A", "ab")]),
         ("A='open\n", [(1, "A", "")]),
+        ("A=`b -c | d`$(e f)$G$ x\n", [(1, "A", "`b -c | d`$(e f)$G$")]),
     ],
 )
 def test_assignments(text: str, expected: list[tuple[int, str, str]]) -> None:

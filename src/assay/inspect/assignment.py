@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from .dropins import joined
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w{0,255})(\+?)=(.*)", re.DOTALL)
-_PIECE = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^\s'"\\;&|#]+|(?<=\S)#)""", re.DOTALL)
+_PIECE = re.compile(
+    r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(`[^`]*`|\$\([^()]*\)|[^\s'"\\;&|#`$]+|[`$]|(?<=\S)#)""", re.DOTALL
+)
 _ESCAPED = re.compile(r'\\([$`"\\])')
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 

@@ -30,7 +30,10 @@ def wants_head(head: bytes) -> bool:
     """Tell whether a content begins like a script of nft, or like a set of rules that it wrote."""
     if head[:2] == b"#!":
         return b"nft" in head[2:32]
-    return head[:1] in _FIRST and _HEAD.match(head[:4096]) is not None
+    if head[:1] not in _FIRST:
+        return False
+    begin = head[:1024]
+    return (b"table " in begin or b"flush ruleset" in begin) and _HEAD.match(begin) is not None
 
 
 def named(words: list[str], parts: int) -> tuple[str, list[str]]:
