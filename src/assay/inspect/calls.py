@@ -8,11 +8,11 @@ call instructions. Code is what the loader maps executable.
 
 How exact it is. No code is disassembled: an instruction is taken for a call if its bytes say so and it leads to
 exactly a wanted address. On real programs for x86, AArch64, Thumb and little-endian 64-bit Power the counts of imported
-functions are those of a disassembler; A32, 32-bit and big-endian Power and big-endian MIPS were not tried on real ones.
-Three things can differ: bytes that are a call by chance (there are 2^24 to 2^32 distances and a few dozen addresses); an
-address that is held in a register or a table, which is no direct call; what a compiler has put in line, which is no
+functions are those of a disassembler; A32, 32-bit or big-endian Power and big-endian MIPS were not tried on real ones.
+Three things can differ: bytes that are a call by chance (there are 2^24 to 2^32 distances and a few dozen addresses);
+an address that is held in a register or a table, which is no direct call; what a compiler has put in line, which is no
 call any more. On MIPS every call goes through a register: a jump whose register was loaded on another path is missed
-(up to 5 of 100), so that counts there are lower bounds.
+(about 5 of 100), so that counts there are lower bounds.
 
 Reference: HCSEC Oversight Board annual report 2019, 3.36: direct invocations of "memcpy-like", "strcpy-like" and
 "sprintf-like" functions, safe and unsafe; `calls_tables` for the names.
