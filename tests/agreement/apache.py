@@ -146,7 +146,6 @@ def _ours(record: sqlite3.Connection) -> dict[str, str]:
         seen.add(place)
         # the scope of a virtual host ends with its name, which the dump has in another place
         plain = re.sub(r"^(VirtualHost \S+)(?: (?!Directory |Location )\S+)?", r"\1", scope).replace('"', "")
-        plain = plain.replace("Filesmatch", "FilesMatch")
         one[f"{plain} {key} at {place[1]}".strip()] = " ".join(value.split())
     return one
 

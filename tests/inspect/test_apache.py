@@ -210,6 +210,13 @@ def test_what_a_file_not_read_could_have_changed_is_not_said(include: str) -> No
 def test_includes_that_include_themselves_end() -> None:
     with pytest.raises(UnpackError):
         list(apache_settings.inspect(tree({MAIN: "Include apache2.conf\n" * 4})))
+    many = "<VirtualHost *>\n<Directory /a/b>\nDav On\n</Directory>\n</VirtualHost>\n" * 4000
+    above = "".join(f"<Directory /{n}>\nDav Off\n</Directory>\n" for n in range(4000))
+    before = time.process_time()
+    list(apache_settings.inspect(tree({MAIN: above + many})))
+    with pytest.raises(UnpackError):  # a long value that holds everywhere
+        list(apache_settings.inspect(tree({MAIN: f"Header set A {'x' * 100_000}\n" + many})))
+    assert time.process_time() - before < 8
     assert list(apache_settings.inspect(tree({"/etc/httpd/conf.d/x.conf": "Listen 80\n"}))) == []
 
 

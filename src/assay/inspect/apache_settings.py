@@ -24,7 +24,7 @@ from .apache import DIALECT, words
 from .apache_defaults import ADDED, ALONE, FIRST, GLOBAL, LAST, NOISE, OVERRIDES, SERVER, SINGLE, TLS
 from .apache_reading import Reading
 from .base import Tree, TreeFile, TreeInspector
-from .blocks import Node, is_pattern, nodes
+from .blocks import LONGEST, Node, is_pattern, nodes
 from .superserver import started
 from .tls_settings import UNSEEN, changed, protocols
 from .web_settings import Item, Names, Rows, Values, Version, defaults, version
@@ -73,8 +73,19 @@ LOWER = frozenset(
 MODULES = {"directory-listing": "autoindex_module", "ssi": "include_module", "ssi-exec": "include_module"}
 """What Options allow only where a module does it."""
 
-SECTIONS = frozenset({"<directory", "<directorymatch", "<files", "<filesmatch", "<location", "<locationmatch", "<if",
-                      "<elseif", "<else", "<proxy", "<proxymatch"})  # fmt: skip
+SECTIONS = {
+    "<directory": "Directory",
+    "<directorymatch": "DirectoryMatch",
+    "<files": "Files",
+    "<filesmatch": "FilesMatch",
+    "<location": "Location",
+    "<locationmatch": "LocationMatch",
+    "<if": "If",
+    "<elseif": "ElseIf",
+    "<else": "Else",
+    "<proxy": "Proxy",
+    "<proxymatch": "ProxyMatch",
+}
 
 VERIFY = {"none": "off", "require": "on"}
 
@@ -108,12 +119,13 @@ class Server:
         common = self._common(main, (), tls=self.tls)
         yield from self.rows.common(self.outer, common, {})
         below = [node for node in self.reading.nodes if node.key in SECTIONS]
-        yield from self._sections(below, [], self.outer, main, common)
+        yield from self._sections(below, {}, self.outer, main, common)
+        above = by_directory(below)
         for node in self.reading.nodes:
             if node.key == "<virtualhost":
-                yield from self._host(node, main, below)
+                yield from self._host(node, main, above)
 
-    def _host(self, node: Node, main: Values, below: list[Node]) -> Iterator[Setting]:
+    def _host(self, node: Node, main: Values, above: dict[str, list[Node]]) -> Iterator[Setting]:
         own = stated(node.children)
         name = (words(own["servername"][0].value, 1) or [""])[0] if "servername" in own else ""
         scope = self.names.name(f"{self.outer} VirtualHost {node.value} {name}".strip(), node.path, node.line)
@@ -126,10 +138,10 @@ class Server:
         common = self._common({key: main[key] for key in ("servertokens",) if key in main} | values, (), tls=tls)
         yield from self.rows.common(scope, common, {})
         inner = [child for child in node.children if child.key in SECTIONS]
-        yield from self._sections(inner, below, scope, values, common)
+        yield from self._sections(inner, above, scope, values, common)
 
     def _sections(
-        self, given: list[Node], above: list[Node], outer: str, held: Values, common: Values
+        self, given: list[Node], above: dict[str, list[Node]], outer: str, held: Values, common: Values
     ) -> Iterator[Setting]:
         """Yield what sections state, and for directories what they have from those above them.
 
@@ -140,18 +152,16 @@ class Server:
             held: the server's values.
             common: the same in common words.
         """
-        plain: dict[str, list[Node]] = {}
-        for node in [*above, *given]:
-            if (path := _directory(node)) is not None:
-                plain.setdefault(path, []).append(node)
-        mine = {path for node in given if (path := _directory(node)) is not None}
+        mine = by_directory(given)
+        wanted = {path for own in mine for path in _upwards(own) if path in mine or path in above}
         effective: dict[str, tuple[Values, Values]] = {}
-        for path in sorted(plain, key=lambda path: (path.count("/"), path)):
+        for path in sorted(wanted, key=lambda path: (path.count("/"), path)):
             parent = self._parent(path, effective)
             values, before = effective[parent] if parent is not None else (held, common)
-            for node in plain[path]:
+            here_stated = [*above.get(path, ()), *mine.get(path, ())]
+            for node in here_stated:
                 values = merged(values, stated(node.children), before=values.get("options"))
-            here = self._common(values, plain[path])
+            here = self._common(values, here_stated)
             effective[path] = values, here
             if path in mine:
                 scope = f"{outer} Directory {path}".strip()
@@ -162,23 +172,17 @@ class Server:
             if path in mine:
                 yield from self._htaccess(path, effective, outer)
         for node in given:
+            scope = f"{outer} {SECTIONS[node.key]} {node.value}".strip()[:LONGEST]
             if _directory(node) is None:
-                scope = self.names.name(f"{outer} {node.key[1:].title()} {node.value}".strip(), node.path, node.line)
                 values = merged({}, stated(node.children))
-                yield from self.rows.own(scope, values, {})
-                yield from self.rows.common(scope, self._common(values, [node]), {})
-            for child in node.children:
-                if child.key in SECTIONS:
-                    yield from self._sections(
-                        [child], [], f"{outer} {node.key[1:].title()} {node.value}".strip(), {}, {}
-                    )
+                name = self.names.name(scope, node.path, node.line)
+                yield from self.rows.own(name, values, {})
+                yield from self.rows.common(name, self._common(values, [node]), {})
+            if inner := [child for child in node.children if child.key in SECTIONS]:
+                yield from self._sections(inner, {}, scope, {}, {})
 
     def _parent(self, path: str, effective: dict[str, tuple[Values, Values]]) -> str | None:
-        while path not in ("", "/"):
-            path = posixpath.dirname(path)
-            if path in effective:
-                return path
-        return None
+        return next((above for above in list(_upwards(path))[1:] if above in effective), None)
 
     def _common(self, values: Values, sections: Iterable[Node], *, tls: bool = False) -> Values:
         found = in_common(values, tls=tls)
@@ -225,6 +229,24 @@ def _directory(node: Node) -> str | None:
     if node.key != "<directory" or len(given) != 1 or is_pattern(given[0]) or not given[0].startswith("/"):
         return None
     return posixpath.normpath("/" + given[0].lstrip("/"))
+
+
+def by_directory(given: Iterable[Node]) -> dict[str, list[Node]]:
+    """Return the sections that name a directory, by its path."""
+    found: dict[str, list[Node]] = {}
+    for node in given:
+        if (path := _directory(node)) is not None:
+            found.setdefault(path, []).append(node)
+    return found
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """Yield a directory and those above it, at most 100."""
+    for _ in range(100):
+        yield path
+        if path in ("", "/"):
+            return
+        path = posixpath.dirname(path)
 
 
 def stated(given: Iterable[Node]) -> Values:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -21,7 +22,7 @@ from assay.facts.service import Setting
 from assay.unpack.base import LimitReached
 
 from .base import Tree, TreeFile, TreeInspector
-from .blocks import DEPTH, Budget, Node, is_pattern, matches, nodes
+from .blocks import DEPTH, LONGEST, Budget, Node, is_pattern, matches, nodes
 from .lighttpd import DIALECT, INSPECTOR, TOKEN, wants_path
 from .superserver import started
 from .tls_settings import UNSEEN, between, changed, protocols
@@ -105,11 +106,11 @@ class Reading:
         for scope, node, values in self.blocks:
             name = self.names.name(f"{self.outer} {scope}".strip(), node.path, node.line)
             yield from self.rows.own(name, values, {})
-            effective = self.general | values
+            effective = ChainMap(values, self.general)
             speaks = on(effective.get("ssl.engine"))
             common = in_common(values, effective, tls=speaks)
             if speaks and "ssl.engine" in values:  # what is said of TLS in general comes to hold here
-                whole = in_common(self.tls | effective, effective, tls=True)
+                whole = in_common(ChainMap(values, self.general, self.tls), effective, tls=True)
                 common |= {key: items for key, items in whole.items() if key.startswith("tls ")}
             yield from self.rows.common(name, common, {})
 
@@ -167,7 +168,7 @@ class Reading:
                 self._block(node.children, self.general, "", (), depth + 1)
             elif "$" in node.key or node.key == "else":
                 condition = f"{node.key} {node.value}".strip()
-                inner = f"{scope} and {condition}" if scope else condition
+                inner = (f"{scope} and {condition}" if scope else condition)[:LONGEST]
                 values: Values = {}
                 self.blocks.append((inner, node, values))
                 self._block(node.children, values, inner, (into, *outside), depth + 1)
@@ -253,7 +254,7 @@ def on(items: list[Item] | None) -> bool:
     return items is not None and text(items[0].value).lower() in ("enable", "true", "1")
 
 
-def in_common(values: Values, effective: Values, *, tls: bool) -> Values:
+def in_common(values: Mapping[str, list[Item]], effective: Mapping[str, list[Item]], *, tls: bool) -> Values:
     """Return settings in the words of `web_settings` and, for a server that speaks TLS, of `tls_settings`.
 
     Args:
@@ -304,7 +305,7 @@ def in_common(values: Values, effective: Values, *, tls: bool) -> Values:
     return found
 
 
-def _first(values: Values, key: str) -> Item | None:
+def _first(values: Mapping[str, list[Item]], key: str) -> Item | None:
     return values[key][0] if key in values else None
 
 

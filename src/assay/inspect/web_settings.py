@@ -105,7 +105,7 @@ class Rows:
             if items == outer.get(key):
                 continue
             for item in items:
-                self.left -= 1
+                self.left -= 1 + (len(item.value) >> 8)  # a long value that holds in many places counts for more
                 if self.left < 0:
                     raise LimitReached(f"settings of {self.program}", self.most)
                 yield Setting(
