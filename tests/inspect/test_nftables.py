@@ -132,7 +132,8 @@ def test_what_cannot_be_told_is_an_error(text: str) -> None:
 
 
 def test_other_contents_are_not_taken_for_rules() -> None:
+    assert not nftables.wants_head(b"table inet is nice\n")
     assert not nftables.wants_head(b"the table inet is { nice }\n")
     assert not nftables.wants_head(b"#!/bin/sh\nflush ruleset\n")
     assert nftables.wants_head(b"#!/usr/bin/env nft\n")
-    assert nftables.wants_head(b"# saved\n\ntable inet filter {\n")
+    assert nftables.wants_head(b"table inet filter {\n")

@@ -22,18 +22,15 @@ STATEMENTS = 200_000
 """Statements of one file."""
 
 _TOKEN = re.compile(r"""\\\r?\n|#[^\n]*|"[^"\n]*"|[{};\n]|[^\\#"{};\n]+|[\\"]""")
-_FIRST = (b"#", b"t", b"f", b"a", b"\n", b" ")
-_HEAD = re.compile(rb"\s*(?:#[^\n]*\n\s*)*(?:flush ruleset|(?:add )?table (?:inet|ip6?|arp|bridge|netdev) [\w-]+\s*\{)")
+_BEGINNINGS = (b"table ", b"add table ", b"flush ruleset")
+_HEAD = re.compile(rb"flush ruleset\s|(?:add )?table (?:inet|ip6?|arp|bridge|netdev) [\w-]+\s*\{")
 
 
 def wants_head(head: bytes) -> bool:
     """Tell whether a content begins like a script of nft, or like a set of rules that it wrote."""
     if head[:2] == b"#!":
         return b"nft" in head[2:32]
-    if head[:1] not in _FIRST:
-        return False
-    begin = head[:1024]
-    return (b"table " in begin or b"flush ruleset" in begin) and _HEAD.match(begin) is not None
+    return head.startswith(_BEGINNINGS) and _HEAD.match(head[:256]) is not None
 
 
 def named(words: list[str], parts: int) -> tuple[str, list[str]]:
