@@ -59,7 +59,7 @@ def hardened(root: Path) -> None:
         root,
         MAIN,
         'Identity = "hss.localdomain"; # me\nRealm = "localdomain";\nNoRelay;\nNo_SCTP;\n'
-        f'TLS_DH_Bits = 2048;\nTLS_Prio = "SECURE256";\nSecPort = 5868;\ninclude "more.conf"\n{TLS}',
+        f'TLS_DH_Bits = 2048;\nTLS_Prio = "SECURE256";\nSecPort = 5868;\ninclude "/etc/freeDiameter/more.conf"\n{TLS}',
     )
     write(root, "/etc/freeDiameter/more.conf", "AppServThreads = 8;\nTcTimer = 60;\n")
     _certificate(root, "hss")

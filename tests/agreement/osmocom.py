@@ -34,7 +34,7 @@ def hardened(root: Path) -> None:
     write(root, "/etc/osmocom/osmo-sgsn.cfg", SGSN.format(gtp="127.0.0.1", policy="remote"))
     write(root, "/etc/osmocom/osmo-hlr.cfg", "ctrl\n bind 127.0.0.1\nhlr\n gsup\n  bind ip 127.0.0.1\n")
     write(root, "/etc/osmocom/osmo-mgw.cfg", "mgcp\n bind ip 127.0.0.1\n bind port 2428\n no rtp ip-probing\n")
-    write(root, "/etc/osmocom/osmo-stp.cfg", "cs7 instance 0\n xua rkm routing-key-allocation static-only\n")
+    write(root, "/etc/osmocom/osmo-stp.cfg", "cs7 instance 0\n xua rkm routing-key-allocation dynamic-permitted\n")
 
 
 def careless(root: Path) -> None:

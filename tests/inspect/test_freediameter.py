@@ -16,7 +16,7 @@ SecPort = 0;
 ListenOn = "10.0.0.2"; ListenOn = "fd00::2";
 TLS_Cred = "c.pem",
    "k.pem";
-include "more/*.conf"
+include "/etc/freeDiameter/more/*.conf"
 LoadExtension = "dict_s6a.fdx" : "s6a.conf";
 ConnectPeer = "hss.localdomain" { ConnectTo = "10.0.0.8"; No_TLS; port = 3868; };
 """
@@ -33,7 +33,7 @@ def test_directives() -> None:
             (None, "ListenOn", "10.0.0.2", 6),
             (None, "ListenOn", "fd00::2", 6),
             (None, "TLS_Cred", "c.pem, k.pem", 7),
-            (None, "include", "more/*.conf", 9),
+            (None, "include", "/etc/freeDiameter/more/*.conf", 9),
             (None, "LoadExtension", "dict_s6a.fdx : s6a.conf", 10),
             (None, "ConnectPeer", "hss.localdomain", 11),
             ("ConnectPeer hss.localdomain", "ConnectTo", "10.0.0.8", 11),
@@ -79,6 +79,18 @@ def test_what_holds() -> None:
             path="/etc/freeDiameter/mme.conf", line=6,
         )
         for address in ("10.0.0.2", "fd00::2")
+    ]  # fmt: skip
+
+
+def test_a_relative_include_leaves_defaults_open() -> None:
+    text = 'Identity = "a.b";\ninclude "more.conf"\n'
+    files = {"/etc/freeDiameter/freeDiameter.conf": text, "/etc/freeDiameter/more.conf": "Port = 3870;\n"}
+    tree = MemoryTree({path: (0o644, 0, 0, data.encode()) for path, data in files.items()}, [freediameter.INSPECTOR])
+    assert list(freediameter.SETTINGS.inspect(tree)) == [
+        Setting(
+            subsystem="freediameter", key="Identity", value="a.b", origin="file",
+            path="/etc/freeDiameter/freeDiameter.conf", line=1,
+        )
     ]  # fmt: skip
 
 

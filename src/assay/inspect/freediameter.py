@@ -137,7 +137,7 @@ class Configuration:
                 continue
             self.work += 1
             if line.key == "include":
-                self._include(posixpath.join(posixpath.dirname(self.main.path), line.value))
+                self._include(line.value)
             else:
                 where = line.section or "", line.key, line.value if line.key in REPEATED else ""
                 self.lines.pop(where, None)
@@ -146,6 +146,9 @@ class Configuration:
 
     def _include(self, pattern: str) -> None:
         directory, name = posixpath.split(pattern)
+        if not directory.startswith("/"):
+            self.certain = False  # it depends on the directory in which the daemon is started
+            return
         found = [file for file in self.tree.listdir(directory) if fnmatchcase(posixpath.basename(file.path), name)]
         if not found and "*" not in name:
             self.certain = False

@@ -34,7 +34,8 @@ def wants_path(path: str) -> bool:
 
 def wants_head(head: bytes) -> bool:
     """Tell whether a content begins as the configuration of a radio station does."""
-    return b"Active_gNBs" in head[:1024] or b"Active_eNBs" in head[:1024]
+    at = head.find(b"Active_", 0, 256)
+    return at >= 0 and head[at + 8 : at + 11] == b"NBs"
 
 
 def inspect(content: Content) -> Iterator[Directive]:

@@ -31,11 +31,13 @@ DOCUMENT = "srsRAN Project 23.5 to 24.10, help texts of its options; version unk
 
 def wants_path(path: str) -> bool:
     """Tell whether a file can be a configuration of srsRAN."""
-    if path.endswith(".conf"):
-        return path.endswith(("/enb.conf", "/epc.conf", "/ue.conf")) or "srsran" in path or "srslte" in path
-    if path.endswith((".yml", ".yaml")):
-        return "srsran" in path or _NAME.fullmatch(posixpath.basename(path)) is not None
-    return False
+    if not path.endswith((".conf", ".yml", ".yaml")):
+        return False
+    if "srsran" in path or "srslte" in path:
+        return True
+    return (
+        path.endswith(("/enb.conf", "/epc.conf", "/ue.conf")) or _NAME.fullmatch(posixpath.basename(path)) is not None
+    )
 
 
 def inspect(content: Content) -> Iterator[Directive]:
