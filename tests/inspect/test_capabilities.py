@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.facts.privacy import Capability
@@ -133,6 +133,7 @@ def test_broken_contents_end_well() -> None:
         find(variant, "elf")
 
 
+@settings(deadline=None)  # the first call compiles the expressions
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     find(b"NRPPa" + data + b"X1 ADMF")

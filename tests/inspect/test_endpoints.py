@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from publicsuffixlist import PublicSuffixList  # type: ignore[import-untyped]  # the oracle
 
@@ -99,7 +99,9 @@ def test_where_a_url_ends(text: str, value: str) -> None:
         "version 1.2.3.4", "v1.2.3.4", "libfoo-1.2.3.4", "1.2.3.4-5", "1.2.3.4.5", "1.3.6.1.4.1.311", "OID 1.3.6.1",
         "256.1.1.1", "01.2.3.4", "0.0.0.0", "255.255.255.0", "(>= 10.2.3.4)", "Section 4.2.3.2", "std::abc::def",
         "12:34:56:78", "feed::add", "face:b00c", "getty@tty1.service", "foo@GLIBC_2.2.5", "aes256-gcm@openssh.com",
-        "name@host", "a@b.so", "curve25519-sha256@libssh.org", "10.0.0.0.0/8", "joe at example.com>",
+        "name@host", "a@b.so", "nodejs.org:node-version",
+        '"zoo\n  at sourceforge.net"', "gitlab.com at x", "curve25519-sha256@libssh.org", "10.0.0.0.0/8",
+        "joe at example.com>",
     ],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:
@@ -244,6 +246,7 @@ def test_broken_contents_end_well() -> None:
             find(variant, kind)
 
 
+@settings(deadline=None)  # the first call compiles the expressions
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     find(b"http://" + data + b".com a@b.com 1.1.1.1")

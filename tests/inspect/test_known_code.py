@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.facts.licence import KnownCode
@@ -89,6 +89,7 @@ def test_broken_contents_end_well() -> None:
         find(variant, "elf")
 
 
+@settings(deadline=None)  # the first call compiles the expressions
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     find(GMP + data + ZLIB, "elf")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.facts.licence import Licence
@@ -284,6 +284,7 @@ def test_broken_contents_end_well() -> None:
         find(variant)
 
 
+@settings(deadline=None)  # the first call compiles the expressions
 @given(st.text(max_size=200))
 def test_any_text(text: str) -> None:
     named(text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cache
 
 from assay.facts.privacy import Capability
 from assay.unpack.base import LimitReached, UnpackError
@@ -28,10 +29,14 @@ MAX_TRIED = 1_000
 """Places of one short term that are looked at in one content."""
 
 EXPRESSIONS = tuple(Expression(term.text.encode("latin-1"), term.caseless) for term in TERMS)
-_EXACT = tuple(
-    re.compile(term.text.encode("latin-1") + rb"\Z", re.IGNORECASE if term.caseless else 0) for term in TERMS
-)
 _DIGITS = re.compile(r"\d{9,}")
+
+
+@cache
+def _exact(number: int) -> re.Pattern[bytes]:
+    """Return the expression of a term that ends where the search ends. Most are never needed, and compiling costs."""
+    term = TERMS[number]
+    return re.compile(term.text.encode("latin-1") + rb"\Z", re.IGNORECASE if term.caseless else 0)
 
 
 def _is_text(content: Content, end: int) -> bool:
@@ -74,7 +79,7 @@ def _stands(content: Content, end: int, number: int) -> bool:
     """Tell whether a term is a word or a name, not a piece of one."""
     term = TERMS[number]
     before = bytes(content.data[max(0, end - 64) : end])
-    match = _EXACT[number].search(before)
+    match = _exact(number).search(before)
     if match is None:
         return False
     first = before[max(0, match.start() - 1) : match.start()]
@@ -114,7 +119,7 @@ def _names(content: Content) -> dict[str, str]:
 def _fact(content: Content, number: int, ends: list[int], names: dict[str, str]) -> Capability:
     term = TERMS[number]
     at, raw = content.string(ends[0], MAX_TEXT)
-    match = _EXACT[number].search(bytes(content.data[max(0, ends[0] - 64) : ends[0]]))
+    match = _exact(number).search(bytes(content.data[max(0, ends[0] - 64) : ends[0]]))
     start = ends[0] - (len(match[0]) if match else 0)
     if at > start:  # a term that is not ASCII
         raw = bytes(content.data[start : ends[0]])

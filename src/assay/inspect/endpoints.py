@@ -21,7 +21,6 @@ from assay.unpack.base import LimitReached
 
 from .base import Buffer, Content, ContentInspector, Expression, numbered
 from .endpoints_tables import (
-    ADDRESS_BEFORE,
     ALGORITHMS,
     ANNOUNCE,
     CERTIFICATE,
@@ -36,14 +35,15 @@ from .endpoints_tables import (
     NAMESPACE,
     NAMESPACE_BEFORE,
     NOT_NETWORK,
-    PURPOSES,
     SCHEMES,
     SUFFIXES,
     UNIT_ENDINGS,
-    VERSION_BEFORE,
     WELL_KNOWN,
+    address_before,
+    purposes,
     read_suffixes,
     suffix_of,
+    version_before,
 )
 from .scan import MAX_HITS
 
@@ -322,8 +322,10 @@ def _host(data: Buffer, end: int, kind: str) -> Place | None:
         return None
     if not _is_bare(text) or after[:1] in (b"(", b"@", b"_", b"\\") or before[-1:] in _JOINED:
         return None
-    if _MAIL_IN_WORDS.search(before[-6:]) and after[:1] in (b">", b"*", b")", b"]", b",", b"", b"\n"):
+    if after[:4] == b" at " or (_MAIL_IN_WORDS.search(before[-16:]) and after[:1] in _MAIL_ENDS):
         return None
+    if after[:1] == b":" and not after[1:2].isdigit() and after[1:2] not in (b"", b"/", b" ", b"\n", b"\r", b"\0"):
+        return None  # the name of something in a namespace: example.org:version
     if before[-1:] >= b"\x80" or (before[-1:] == b"." and before[-2:] != b"*."):
         return None
     labels = text.split(".")
@@ -343,8 +345,9 @@ def _host(data: Buffer, end: int, kind: str) -> Place | None:
     return _named(data, start, at, text)
 
 
+_MAIL_ENDS = (b">", b"<", b"*", b")", b"]", b",", b'"', b"", b"\n")
 _JOINED = tuple(bytes([c]) for c in b"/\\@$%_}{)&#:+~^|")
-_MAIL_IN_WORDS = re.compile(rb"\b(?:at|AT)[\]) ]? ?\Z")
+_MAIL_IN_WORDS = re.compile(rb"\b(?:at|AT)[\])]?\s{1,12}\Z")
 """Before the host of a mail address that was written so that programs do not find it."""
 _BEFORE_SIX = tuple(bytes([c]) for c in (*range(32), *b" \"'`(<[,;=/|"))
 _AFTER_SIX = tuple(bytes([c]) for c in b" \"'`)]>,;/%#|.")
@@ -440,11 +443,11 @@ def _quad(data: Buffer, end: int, kind: str) -> Place | None:
     ):
         return None
     line = before.decode("latin-1")
-    if VERSION_BEFORE.search(line):
+    if version_before().search(line):
         return None
     port = _PORT.match(after)
     prefix = re.match(rb"/\d{1,2}(?!\d)", after)
-    words = ADDRESS_BEFORE.search(line) is not None
+    words = address_before().search(line) is not None
     a, b = number >> 24, number >> 16 & 0xFF
     typical = (
         (a, b) in ((192, 168), (169, 254)) or (a == 172 and 16 <= b < 32) or text.startswith(("127.0.0.", "127.0.1."))
@@ -595,7 +598,7 @@ def _purpose(line: str, value: str, about: str | None) -> tuple[str | None, str 
     if about is not None:
         return "documentation", about
     near = line[-100:]
-    for purpose, before, inside in PURPOSES:
+    for purpose, before, inside in purposes():
         if found := before.search(near) or inside.search(value):
             return purpose, found[0]
     if found := COMMENT.match(line):

@@ -80,7 +80,8 @@ UNIT_ENDINGS = _set(
 
 MAN = re.compile(rb"\A(?:'\\\" [a-z]+\n|\.\\\".*\n|\s)*\.(?:TH|Dd) ")
 HEADS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    ("changelog", re.compile(rb"\A[a-z0-9][a-z0-9+.-]+ \([^)\n]+\) [^;\n]+; urgency=|\A(?:C(?:hange[Ll]og|HANGES))\b")),
+    ("changelog", re.compile(rb"\A[a-z0-9+.-]+ \([^)\n]+\) [^;\n]+; urgency=")),
+    ("changelog", re.compile(rb"\A[^\n=]{0,40}C(?:hange[Ll]og|HANGE(?:S|LOG))\b")),
     ("copyright", re.compile(rb"\AFormat(?:-Specification)?:|\AThis (?:package was|is the Debian)|\A\s*Copyright")),
     ("licence", re.compile(rb"\A\s*[^=\n]{0,50}LICEN[SC]E\b[^=\n]*\n", re.IGNORECASE)),
     ("web page", re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype html|html)", re.IGNORECASE)),
@@ -105,59 +106,76 @@ CERTIFICATE = re.compile(
     re.IGNORECASE,
 )
 
-PURPOSES: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = tuple(
-    (purpose, re.compile(before, re.IGNORECASE), re.compile(value, re.IGNORECASE))
-    for purpose, before, value in (
-        (
-            "time",
-            r"\b(?:s?ntp(?:[_-]?\w+)?|chrony|time[_ -]?servers?|fallbackntp)\b",
-            r"(?:^|[/.])(?:s?ntp\d*|pool\.ntp|time\d*)[.-]",
-        ),
-        (
-            "telemetry",
-            r"telemetry|analytics|crash[_ -]?(?:report|dump|upload)\w*|usage[_ -]?(?:stat|data|report)\w*"
-            r"|phone[_ -]?home|heartbeat|beacon|statistics[_ -]?(?:url|host|server)",
-            r"(?:^|[/.])(?:telemetry|analytics|crash(?:es|-?reports?)?|stats|metrics|sentry|beacon)(?:[./-]|$)",
-        ),
-        (
-            "licence",
-            r"licen[cs]e[_ -]?(?:server|key|url|check|host)|activation|entitlement",
-            r"//(?:licen[cs]e|licensing|activation|activate|entitlement)s?[.-]",
-        ),
-        (
-            "update",
-            r"firmware|\b(?:auto|self)?[_-]?(?:update|upgrade)(?:s|r)?[_ -]?(?:url|uri|host|server|from|via|check|site)"
-            r"|\bf?ota\b|^\s*deb(?:-src)?\s|baseurl|mirrorlist|metalink|^\s*src/gz",
-            r"(?:^|[/._-])(?:updates?|upgrade|firmware|fota|ota)(?:[/._-]|$)"
-            r"|//(?:deb|repo|dl|archive|security)\.",
-        ),
-        ("test", r"\b(?:unit|self)?[_-]?test(?:s|ing)?[_ -]?(?:url|host|server)?\b\W*$", r"(?:^|[/.])tests?[.-]"),
-        (
-            "documentation",
-            r"\bsee\b|\bbugs?\b|\breport\b|home ?page|documentation|copyright|licen[cs]e|more info"
-            r"|available (?:at|from|on)|\bvisit\b|\brefer|written by|manual|\bwiki\b|\bRFC\b|reference|for details"
-            r"|author|maintainer|website",
-            r"gnu\.org|//(?:bugs?|bugzilla|wiki|docs?|manual|man\d?|help|lists)\.|/(?:docs?|manual|bugs|issues|licen[cs]es?"
-            r"|wiki|rfcs?|man|html)(?:/|$)|creativecommons\.org|ietf\.org|rfc-editor\.org|opensource\.org|launchpad\.net/bugs",
-        ),
+_PURPOSES = (
+    (
+        "time",
+        r"\b(?:s?ntp(?:[_-]?\w+)?|chrony|time[_ -]?servers?|fallbackntp)\b",
+        r"(?:^|[/.])(?:s?ntp\d*|pool\.ntp|time\d*)[.-]",
+    ),
+    (
+        "telemetry",
+        r"telemetry|analytics|crash[_ -]?(?:report|dump|upload)\w*|usage[_ -]?(?:stat|data|report)\w*"
+        r"|phone[_ -]?home|heartbeat|beacon|statistics[_ -]?(?:url|host|server)",
+        r"(?:^|[/.])(?:telemetry|analytics|crash(?:es|-?reports?)?|stats|metrics|sentry|beacon)(?:[./-]|$)",
+    ),
+    (
+        "licence",
+        r"licen[cs]e[_ -]?(?:server|key|url|check|host)|activation|entitlement",
+        r"//(?:licen[cs]e|licensing|activation|activate|entitlement)s?[.-]",
+    ),
+    (
+        "update",
+        r"firmware|\b(?:auto|self)?[_-]?(?:update|upgrade)(?:s|r)?[_ -]?(?:url|uri|host|server|from|via|check|site)"
+        r"|\bf?ota\b|^\s*deb(?:-src)?\s|baseurl|mirrorlist|metalink|^\s*src/gz",
+        r"(?:^|[/._-])(?:updates?|upgrade|firmware|fota|ota)(?:[/._-]|$)"
+        r"|//(?:deb|repo|dl|archive|security)\.",
+    ),
+    ("test", r"\b(?:unit|self)?[_-]?test(?:s|ing)?[_ -]?(?:url|host|server)?\b\W*$", r"(?:^|[/.])tests?[.-]"),
+    (
+        "documentation",
+        r"\bsee\b|\bbugs?\b|\breport\b|home ?page|documentation|copyright|licen[cs]e|more info"
+        r"|available (?:at|from|on)|\bvisit\b|\brefer|written by|manual|\bwiki\b|\bRFC\b|reference|for details"
+        r"|author|maintainer|website",
+        r"gnu\.org|//(?:bugs?|bugzilla|wiki|docs?|manual|man\d?|help|lists)\.|/(?:docs?|manual|bugs|issues|licen[cs]es?"
+        r"|wiki|rfcs?|man|html)(?:/|$)|creativecommons\.org|ietf\.org|rfc-editor\.org|opensource\.org|launchpad\.net/bugs",
+    ),
+)
+
+
+@cache
+def purposes() -> tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...]:
+    """Return (purpose, words in the line before the address, parts of the address itself), in order."""
+    return tuple(
+        (purpose, re.compile(before, re.IGNORECASE), re.compile(value, re.IGNORECASE))
+        for purpose, before, value in _PURPOSES
     )
-)  # fmt: skip
-"""(purpose, words in the line before the address, parts of the address itself), in order."""
+
 
 COMMENT = re.compile(r"""\s*(#(?!!)|//|/\*|;|\.\\"|--|dnl\b|rem\b|<!--)""", re.IGNORECASE)
 
-VERSION_BEFORE = re.compile(
-    r"(?:\bv|\bver|\bvers|version|release|\brev|revision|build|firmware|since|until|\boid|section|\bsec|chapter|figure"
-    r"|clause|\bTS|\bTR|\bRFC|upstream|upgrade to|update to|new|[<>~]=?|\(=|PublicKeyToken"
-    r"|assembly|§|libc|kernel|linux)[\s:=\"'.(-]*$",
-    re.IGNORECASE,
-)
-ADDRESS_BEFORE = re.compile(
-    r"(?:addr(?:ess)?(?:es)?|\bip\b|ipv4|ipv6|ip6?_\w+|hosts?|servers?|\bdns\w*|nameservers?|gateways?|\bgw|bind|listen|route|peer"
-    r"|remote|dest(?:ination)?|\bdst|\bsrc|source|subnet|network|\bnet|inet6?|ping6?|proxy|range|local|iface|interface|\bntp"
-    r"|pool|forward(?:ers?)?|\burl|allow|deny|prefix|mask|broadcast|via|endpoint|upstream)\w{0,12}[\s:=\"'\[({,]*$",
-    re.IGNORECASE,
-)
+
+@cache
+def version_before() -> re.Pattern[str]:
+    """Return what stands before a version, or the number of a section."""
+    return re.compile(
+        r"(?:\bv|\bver|\bvers|version|release|\brev|revision|build|firmware|since|until|\boid|section|\bsec|chapter|figure"
+        r"|clause|\bTS|\bTR|\bRFC|upstream|upgrade to|update to|new|[<>~]=?|\(=|PublicKeyToken"
+        r"|assembly|§|libc|kernel|linux)[\s:=\"'.(-]*$",
+        re.IGNORECASE,
+    )
+
+
+@cache
+def address_before() -> re.Pattern[str]:
+    """Return what stands before an address."""
+    return re.compile(
+        r"(?:addr(?:ess)?(?:es)?|\bip\b|ipv4|ipv6|ip6?_\w+|hosts?|servers?|\bdns\w*|nameservers?|gateways?|\bgw|bind|listen|route|peer"
+        r"|remote|dest(?:ination)?|\bdst|\bsrc|source|subnet|network|\bnet|inet6?|ping6?|proxy|range|local|iface|interface|\bntp"
+        r"|pool|forward(?:ers?)?|\burl|allow|deny|prefix|mask|broadcast|via|endpoint|upstream)\w{0,12}[\s:=\"'\[({,]*$",
+        re.IGNORECASE,
+    )
+
+
 WELL_KNOWN = _set(
     "8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 208.67.222.222 208.67.220.220 114.114.114.114 223.5.5.5 223.6.6.6 "
     "119.29.29.29 180.76.76.76 77.88.8.8 4.2.2.2"
@@ -171,17 +189,17 @@ def read_suffixes() -> None:
 
 
 @cache
-def _text() -> str:
+def _text() -> bytes:
     found = importlib.util.find_spec("publicsuffixlist")
     if found is None or found.origin is None:
         raise FileNotFoundError("the package publicsuffixlist is not installed")
-    return Path(found.origin).with_name("public_suffix_list.dat").read_text("utf-8")
+    return Path(found.origin).with_name("public_suffix_list.dat").read_bytes()
 
 
 @cache
 def _rules() -> frozenset[str]:
     rules = set()
-    for line in _text().split("\n"):
+    for line in _text().decode("utf-8").split("\n"):
         rule = line.strip()
         if rule and not rule.startswith("//"):
             if not rule.isascii():

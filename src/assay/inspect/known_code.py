@@ -22,9 +22,6 @@ MAX_NOTICES = 500
 _MARKS = [(number, mark) for number, project in enumerate(PROJECTS) for mark in project.marks]
 EXPRESSIONS = (*(Expression(mark.encode()) for _, mark in _MARKS), Expression(rb"copyright", caseless=True))
 _COPYRIGHT = len(_MARKS)
-_OWNERS = tuple(
-    re.compile(rf"\b{re.escape(project.owner or project.name)}\b".encode(), re.IGNORECASE) for project in PROJECTS
-)
 MAX_MARK = 80
 TRANSLATIONS = (b"\xde\x12\x04\x95", b"\x95\x04\x12\xde")
 """Beginnings of gettext's catalogues, which hold messages of a program and not the program."""
@@ -50,7 +47,7 @@ def inspect(content: Content) -> Iterator[KnownCode]:
         for number, seen in sorted(found.items(), key=lambda item: min(item[1].values())):
             project = PROJECTS[number]
             texts = [_text(content, end, _MARKS[mark][1]) for mark, end in seen.items()]
-            owner = _OWNERS[number]
+            owner = re.compile(rf"\b{re.escape(project.owner or project.name)}\b".encode(), re.IGNORECASE)
             yield KnownCode(
                 offset=min(seen.values()) - len(texts[0]),
                 project=project.name,

@@ -7,6 +7,7 @@ Linux Documentation/process/license-rules.rst, "MODULE_LICENSE"; Trove classifie
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from .licence_texts import index
 
@@ -188,20 +189,24 @@ GNU_ELSEWHERE = re.compile(r"(?:text|copy|version|section \d+)s? of the(?: follo
 GNU_FOUND = re.compile(r"[^.]{0,40}? (?:can be|is|may be) found in|,? version \d(?:\.\d)?,? \d{0,2} ?[a-z]+ \d{4}")
 """Words around a name that only says where the licence's text is kept, or is that text's title."""
 GNU_SHORT = re.compile(r"licen[sc]e (a|l)?gplv(\d)(?:\.(\d))?(\+)?[:,]")
-NOTICES = tuple(
-    (name, re.compile(pattern))
-    for name, pattern in (
-        ("Apache-2.0", r"under the apache licen[sc]e,? (?:version 2\.0|v\.? ?2)"),
-        ("MPL-2.0", r"mozilla public licen[sc]e,? v(?:ersion|\.)? ?2\.0"),
-        ("MPL-1.1", r"mozilla public licen[sc]e version 1\.1"),
-        ("EPL-2.0", r"eclipse public licen[sc]e (?:- )?v(?:ersion)? ?2\.0"),
-        ("EPL-1.0", r"eclipse public licen[sc]e (?:- )?v(?:ersion)? ?1\.0"),
-        ("BSL-1.0", r"boost software licen[sc]e,? version 1\.0"),
-        ("MIT", r"(?:under|with|released under|subject to) (?:the )?(?:terms of )?(?:the )?mit(?:/x11)? licen[sc]e"),
-        ("LicenseRef-BSD", r"(?:under|with) (?:the |a )?(?:terms of )?(?:the )?bsd(?:-style)? licen[sc]e"),
-        ("LicenseRef-proprietary", r"(?:proprietary and confidential|confidential and proprietary)"),
-    )
+_NOTICES = (
+    ("Apache-2.0", r"under the apache licen[sc]e,? (?:version 2\.0|v\.? ?2)"),
+    ("MPL-2.0", r"mozilla public licen[sc]e,? v(?:ersion|\.)? ?2\.0"),
+    ("MPL-1.1", r"mozilla public licen[sc]e version 1\.1"),
+    ("EPL-2.0", r"eclipse public licen[sc]e (?:- )?v(?:ersion)? ?2\.0"),
+    ("EPL-1.0", r"eclipse public licen[sc]e (?:- )?v(?:ersion)? ?1\.0"),
+    ("BSL-1.0", r"boost software licen[sc]e,? version 1\.0"),
+    ("MIT", r"(?:under|with|released under|subject to) (?:the )?(?:terms of )?(?:the )?mit(?:/x11)? licen[sc]e"),
+    ("LicenseRef-BSD", r"(?:under|with) (?:the |a )?(?:terms of )?(?:the )?bsd(?:-style)? licen[sc]e"),
+    ("LicenseRef-proprietary", r"(?:proprietary and confidential|confidential and proprietary)"),
 )
+
+
+@cache
+def notices() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Return (expression, words that name it)."""
+    return tuple((name, re.compile(pattern)) for name, pattern in _NOTICES)
+
 
 CLASSIFIERS = {
     "Apache Software License": "LicenseRef-Apache",

@@ -21,8 +21,8 @@ from .licence_tables import (
     GNU_SHORT,
     MODULES,
     NOASSERTION,
-    NOTICES,
     expression,
+    notices,
 )
 from .licence_texts import match, places, read_table
 from .scan import MAX_HITS
@@ -184,7 +184,7 @@ def _notice(content: Content, end: int) -> Licence | None:
     raw = before[before.rfind(b"\0") + 1 :] + after.split(b"\0", 1)[0]
     text = _SPACE.sub(" ", raw.decode("latin-1").lower())
     at = start
-    for name, shape in NOTICES:
+    for name, shape in notices():
         if shape.search(text[:140]):
             return Licence(offset=at, expression=name, evidence="notice")
     if short := GNU_SHORT.search(text[:100]):
