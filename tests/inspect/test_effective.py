@@ -61,6 +61,14 @@ def test_what_a_lost_file_could_have_changed_is_not_stated() -> None:
     assert [(row.key, row.value) for row in first.settings()] == [("k", "1")]
 
 
+def test_an_included_file_that_no_reader_knows_counts_as_unread() -> None:
+    files = {"/etc/chrony.conf": "port 1\ninclude /opt/x\ncmdport 2\n", "/opt/x": "port 3\n"}
+    reading = chrony.read(tree(files, chrony.INSPECTOR))
+    assert reading is not None
+    assert [(row.key, row.value) for row in reading.settings()] == [("cmdport", "2")]
+    assert not reading.certain
+
+
 def test_includes_without_end_stop() -> None:
     files = {f"/etc/chrony.d/{n}.conf": "include /etc/chrony.d/*.conf\n" * 9 for n in range(9)}
     found = tree(files | {"/etc/chrony.conf": "include /etc/chrony.d/*.conf\nport 1\n"}, chrony.INSPECTOR)

@@ -65,15 +65,15 @@ def test_chrony_as_a_client_listens_for_commands_only() -> None:
 def test_ntpd() -> None:
     conf = "/etc/ntp.conf"
     files = {
-        conf: "server h iburst # c\nrestrict default kod\nrestrict ::1\nincludefile x.conf\nkeys /etc/ntp.keys\n",
-        "/etc/ntp.d/y.conf": "server no\n",
-        "/etc/x.conf": "no\n",
+        conf: "server h iburst # c\nrestrict default kod\nrestrict ::1\nincludefile ntp.d/y.conf\nkeys /etc/ntp.keys\n",
+        "/etc/ntp.d/y.conf": "tos minclock 4\n",
     }
     found = tree(files, ntpd.INSPECTOR, programs=["/usr/sbin/ntpd"])
     assert rows(ntpd.SETTINGS, found) == [
         ("server", "h iburst", "", f"{conf}:1"),
         ("restrict", "default kod", "", f"{conf}:2"),
         ("restrict", "::1", "", f"{conf}:3"),
+        ("tos", "minclock 4", "", "/etc/ntp.d/y.conf:1"),
         ("keys", "/etc/ntp.keys", "", f"{conf}:5"),
     ]
     assert sockets(ntpd.SETTINGS, found) == ["udp 0.0.0.0:123 ntp", "udp :::123 ntp"]

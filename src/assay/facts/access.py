@@ -63,7 +63,8 @@ class Credential(ContentFact, frozen=True, kw_only=True, array_like=True):
     kind: Annotated[
         str,
         doc(
-            "private-key, password-hash, token, authorized-key, subscriber-key (K, OP, OPc), secret (a value whose name says so)"
+            "private-key, password-hash, token, authorized-key, subscriber-key (K, OP, OPc), community, passphrase, "
+            "shared-key, secret (a value whose name says so)"
         ),
     ]
     scheme: Annotated[str, doc("RSA, EC, Ed25519, DSA, ...; a hash scheme; or the issuer format of a token")]

@@ -90,7 +90,7 @@ def _order(file: TreeFile) -> tuple[list[tuple[int, int, str]], str]:
 
 def rules(tree: Tree) -> tuple[Effective, list[tuple[TreeFile, Directive]], str]:
     """Return the lines that are loaded at boot, in order, and by what it is known that these files count."""
-    reading = Effective(tree, RULES, RULES)
+    reading = Effective(tree, RULES, RULES, wants=RULES_INSPECTOR.wants_path)
     files = sorted(
         (file for file in reading.directory(DIRECTORY, (".rules",)) if file.type in ("regular", "hardlink", "symlink")),
         key=_order,
@@ -129,7 +129,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     if present(tree, "auditd", beside=(CONFIGURATION,)):
         main = tree.lookup(CONFIGURATION)
         if main is not None:
-            reading = Effective(tree, "auditd", DIALECT)
+            reading = Effective(tree, "auditd", DIALECT, wants=INSPECTOR.wants_path)
             for line in reading.lines(main):
                 reading.put(line.key, line.value, main, line.line)
             yield from reading.settings()

@@ -127,7 +127,7 @@ def _list(head: Statement, held: list[str]) -> Directive:
 
 def read(tree: Tree) -> Effective:
     """Return the configuration as named reads it; the scope is the view or zone, empty for options."""
-    reading = Effective(tree, "named", DIALECT)
+    reading = Effective(tree, "named", DIALECT, wants=wants_path)
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
     if main is not None:
         _read(reading, main, "", 0)

@@ -87,7 +87,7 @@ def inspect(content: Content) -> Iterator[Directive]:
 
 def read(tree: Tree) -> Effective | None:
     """Return the configuration as chronyd reads it; None without a main file, for then it does not start."""
-    reading = Effective(tree, "chrony", DIALECT)
+    reading = Effective(tree, "chrony", DIALECT, wants=wants_path)
     main = next((file for path in MAIN if (file := tree.lookup(path) or tree.get(path))), None)
     if main is None:
         return None

@@ -62,7 +62,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
         main = tree.lookup(path)
         if main is None:
             continue
-        reading = Effective(tree, "dhcpd", DIALECT)
+        reading = Effective(tree, "dhcpd", DIALECT, wants=INSPECTOR.wants_path)
         _read(reading, main, scope, 0)
         yield from reading.settings()
         if not scope:

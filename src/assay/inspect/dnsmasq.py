@@ -66,7 +66,7 @@ def inspect(content: Content) -> Iterator[Directive]:
 
 def read(tree: Tree) -> Effective:
     """Return the configuration as dnsmasq reads it."""
-    reading = Effective(tree, "dnsmasq", DIALECT)
+    reading = Effective(tree, "dnsmasq", DIALECT, wants=INSPECTOR.wants_path)
     main = tree.lookup(MAIN)
     if main is not None:
         _read(reading, main, 0)

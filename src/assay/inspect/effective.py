@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -56,13 +56,23 @@ class Effective:
         tree: the tree.
         subsystem: name of the settings.
         dialect: of the directives that count.
+        wants: tells by its path whether a file was parsed; one that was not counts as one that could not be read.
         first: the first value of a key wins, not the last.
     """
 
-    def __init__(self, tree: Tree, subsystem: str, dialect: str, *, first: bool = False) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        subsystem: str,
+        dialect: str,
+        *,
+        wants: Callable[[str], bool] | None = None,
+        first: bool = False,
+    ) -> None:
         self.tree = tree
         self.subsystem = subsystem
         self.dialect = dialect
+        self.wants = wants
         self.first = first
         self.certain = True
         """No file was met so far that is there but could not be read."""
@@ -89,6 +99,8 @@ class Effective:
                 return []
         found = [line for line in self.tree.facts(Directive, file) if line.dialect == self.dialect]
         self.work += len(found) + FILE
+        if not found and target.size and self.wants and not (self.wants(target.path) or self.wants(file.path)):
+            self.lose()
         return found
 
     def lose(self) -> None:

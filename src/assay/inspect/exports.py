@@ -78,7 +78,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield one setting an export and client: key the directory, scope the client, value all options that hold."""
     if not present(tree, "exportfs", "rpc.nfsd", beside=("/etc/exports",)):
         return
-    reading = Effective(tree, "exports", DIALECT)
+    reading = Effective(tree, "exports", DIALECT, wants=INSPECTOR.wants_path)
     main = tree.lookup("/etc/exports")
     for file in [*([main] if main else []), *reading.directory("/etc/exports.d", (".exports",))]:
         for line in reading.lines(file):

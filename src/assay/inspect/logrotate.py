@@ -110,7 +110,7 @@ class Reading:
     """The configuration as logrotate reads it: options outside of blocks hold for the blocks behind them."""
 
     def __init__(self, tree: Tree, main: TreeFile) -> None:
-        self.effective = Effective(tree, "logrotate", DIALECT)
+        self.effective = Effective(tree, "logrotate", DIALECT, wants=wants_path)
         self._count = 0
         self._read(main, {}, 0)
 

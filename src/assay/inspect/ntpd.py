@@ -80,7 +80,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
     if main is None or not present(tree, "ntpd", beside=MAIN):
         return
-    reading = Effective(tree, "ntpd", DIALECT)
+    reading = Effective(tree, "ntpd", DIALECT, wants=wants_path)
     _read(reading, main, 0)
     yield from reading.settings()
     yield from served(tree, ("ntpd",), _listeners(reading))

@@ -85,7 +85,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
     if main is None or not present(tree, "proftpd", beside=MAIN):
         return
-    reading = Effective(tree, "proftpd", DIALECT)
+    reading = Effective(tree, "proftpd", DIALECT, wants=INSPECTOR.wants_path)
     _read(reading, main, "", 0)
     yield from reading.settings()
     yield from reading.defaults(DEFAULTS, "ProFTPD directive list", PACKAGES)

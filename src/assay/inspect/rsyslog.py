@@ -150,7 +150,7 @@ class Reading:
     """The configuration as rsyslogd reads it, statement by statement."""
 
     def __init__(self, tree: Tree) -> None:
-        self.effective = Effective(tree, "rsyslog", DIALECT)
+        self.effective = Effective(tree, "rsyslog", DIALECT, wants=wants_path)
         self.statements: list[tuple[TreeFile, Directive, str]] = []
         """Everything but includes, in order, with the scope of the include around it."""
         self.listeners: list[Listener] = []

@@ -95,7 +95,7 @@ def inspect(content: Content) -> Iterator[Directive]:
 
 def read(tree: Tree) -> Effective:
     """Return the configuration as Samba reads it: includes in place, the last value wins; the scope is the share."""
-    reading = Effective(tree, "samba", DIALECT)
+    reading = Effective(tree, "samba", DIALECT, wants=INSPECTOR.wants_path)
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
     if main is not None:
         _read(reading, main, "global", 0)

@@ -168,7 +168,7 @@ def _secrets(key: str, words: list[str]) -> list[tuple[int, str, str, str | None
 
 def read(tree: Tree) -> Effective:
     """Return what the agent's files come to."""
-    reading = Effective(tree, "snmpd", DIALECT)
+    reading = Effective(tree, "snmpd", DIALECT, wants=wants_path)
     for path in (*FILES, *PERSISTENT):
         file = tree.lookup(path)
         if file is not None:

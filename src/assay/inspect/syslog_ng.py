@@ -108,7 +108,7 @@ TLS = frozenset({"peer-verify", "ssl-options", "ssl-version", "cipher-suite", "t
 
 def read(tree: Tree) -> Effective:
     """Return the configuration as syslog-ng reads it: includes in place, the last value of an option wins."""
-    reading = Effective(tree, "syslog-ng", DIALECT)
+    reading = Effective(tree, "syslog-ng", DIALECT, wants=wants_path)
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
     if main is not None:
         _read(reading, main, main.path.rpartition("/")[0], 0)

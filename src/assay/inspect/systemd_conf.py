@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from .base import Tree, TreeFile
 from .effective import Effective
-from .systemd import DIALECT
+from .systemd import DIALECT, wants_path
 
 DIRECTORIES = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd")
 
@@ -27,7 +27,7 @@ def merged(tree: Tree, name: str, subsystem: str, section: str, lists: Collectio
         section: the only section that counts.
         lists: keys whose assignments add up, until an empty one.
     """
-    reading = Effective(tree, subsystem, DIALECT)
+    reading = Effective(tree, subsystem, DIALECT, wants=wants_path)
     main = next((file for place in DIRECTORIES if (file := tree.lookup(f"{place}/{name}"))), None)
     dropins: dict[str, TreeFile] = {}
     seen = set()

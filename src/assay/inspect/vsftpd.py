@@ -78,7 +78,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
     if main is None or not present(tree, "vsftpd", beside=MAIN):
         return
-    reading = Effective(tree, "vsftpd", DIALECT)
+    reading = Effective(tree, "vsftpd", DIALECT, wants=INSPECTOR.wants_path)
     for line in reading.lines(main):
         value = {"true": "YES", "1": "YES", "yes": "YES", "false": "NO", "0": "NO", "no": "NO"}.get(line.value.lower())
         reading.put(line.key, line.value if line.value.isdecimal() else value or line.value, main, line.line)
