@@ -491,21 +491,22 @@ def _six(data: Buffer, end: int, _kind: str) -> Place | None:
 
 def _mail(data: Buffer, end: int, kind: str) -> Place | None:
     """Return the mail address around an at sign."""
-    near = bytes(data[max(0, end - 67) : end])
-    first = end - len(near) + near.rfind(b"@") + 1
-    match = _NAME.match(bytes(data[first : first + 256]))
-    assert match is not None
-    host = match[0].decode().rstrip(".-")
-    local = _back(_MAIL_BACK, data, first - 1, 64).decode().lstrip(".'/=`*+-!&|{}~#?^$%")
-    at = first + len(host)
-    after = bytes(data[at : at + 1])
-    start = first - 1 - len(local)
-    before = bytes(data[start - 1 : start]) if start > 0 else b""
+    begin = max(0, end - 136)
+    window = bytes(data[begin : end + 192])
+    sign = window.rfind(b"@", 0, end - begin)
+    after_sign = _NAME.match(window, sign + 1)
+    before_sign = _MAIL_BACK.match(window[max(0, sign - 64) : sign][::-1])
+    if after_sign is None or before_sign is None:
+        return None
+    host = after_sign[0].decode().rstrip(".-")
+    local = before_sign[0][::-1].decode().lstrip(".'/=`*+-!&|{}~#?^$%")
+    start, at = sign - len(local), sign + 1 + len(host)
+    before, after = window[start - 1 : start] if start > 0 else b"", window[at : at + 1]
     if before in (b":", b"/") or after in (b":", b"_", b"@", b"("):
         return None  # user information of a URL, the host of a copy by ssh, a call
     if not _is_mail(local, host, kind in ("text", "script"), before == b"<"):
         return None
-    return Place(start, at, "mail", f"{local}@{host}"[:MAX_VALUE], None, host.lower(), None)
+    return Place(begin + start, begin + at, "mail", f"{local}@{host}"[:MAX_VALUE], None, host.lower(), None)
 
 
 @lru_cache(1 << 14)

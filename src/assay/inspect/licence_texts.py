@@ -123,7 +123,7 @@ def match(text: bytes) -> list[Match]:
     pieces = []
     for number, places in found.items():
         licence = licences[number]
-        if len(places) >= SHARE * licence.sample:
+        if len(places) >= SHARE * licence.sample and len({value for _, value in places}) >= SHARE * licence.sample:
             piece = _densest(places, licence.size + licence.size // 2 + SLACK)
             share = len({value for _, value in piece}) / licence.sample
             if share >= SHARE:
@@ -141,6 +141,8 @@ def match(text: bytes) -> list[Match]:
 
 def _densest(places: list[tuple[int, int]], span: int) -> list[tuple[int, int]]:
     """Return the places in the stretch of so many words that holds most different hashes."""
+    if places[-1][0] - places[0][0] <= span:
+        return places
     counts: dict[int, int] = {}
     best = first = start = end = 0
     for last, (at, value) in enumerate(places):
