@@ -1,8 +1,9 @@
 """What Osmocom programs do where their configuration says nothing: data only.
 
 From the programs themselves, as packaged for Debian 12 (osmo-msc 1.9.0, osmo-hlr 1.5.0, osmo-sgsn 1.9.0, osmo-ggsn
-1.9.0, osmo-mgw 1.10.0, osmo-stp 1.6.0; libosmocore 1.7.1), started with an empty configuration and asked by
-`show running-config`; ports as in libosmocore, vty/ports.h and ctrl/ports.h.
+1.9.0, osmo-mgw 1.10.0, osmo-stp 1.6.0), started with an empty configuration and asked by `show running-config`, with
+the sockets that they then opened. Of other programs only what the common library does is here: its ports are in
+libosmocore, vty/ports.h and ctrl/ports.h.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ COMMON = (Default("line vty", "login", "no"), Default("line vty", "bind", "127.0
 """For every program with a VTY: `no login` lets in who connects."""
 
 ANY = "0.0.0.0"  # noqa: S104 - what the programs do
+
+LIBRARY = "libosmocore 1.7"
+"""Release for programs that were not asked themselves."""
 
 PROGRAMS = {
     "osmo-msc": Program(
@@ -99,13 +103,13 @@ PROGRAMS = {
         (Opened("mgcp", "udp", "mgcp", "bind ip", ANY, "bind port", 2427),),
     ),
     "osmo-stp": Program("osmo-stp 1.6.0", 4239),
-    "osmo-bsc": Program("osmo-bsc 1.9.0", 4242, 4249),
-    "osmo-bts": Program("osmo-bts 1.5.0", 4241, 4238),
-    "osmo-pcu": Program("osmo-pcu 1.2.0", 4240),
-    "osmo-hnbgw": Program("osmo-hnbgw 1.4.0", 4261, 4262),
-    "osmo-gbproxy": Program("osmo-gbproxy 0.2.0", 4246, 4263),
-    "osmo-sip-connector": Program("osmo-sip-connector 1.6.0", 4256),
-    "osmo-trx": Program("osmo-trx 1.5.0", 4237, 4236),
+    "osmo-bsc": Program(LIBRARY, 4242, 4249),
+    "osmo-bts": Program(LIBRARY, 4241, 4238),
+    "osmo-pcu": Program(LIBRARY, 4240),
+    "osmo-hnbgw": Program(LIBRARY, 4261, 4262),
+    "osmo-gbproxy": Program(LIBRARY, 4246, 4263),
+    "osmo-sip-connector": Program(LIBRARY, 4256),
+    "osmo-trx": Program(LIBRARY, 4237, 4236),
 }  # fmt: skip
 """Programs by the name of their configuration file."""
 
