@@ -113,6 +113,7 @@ INSPECTOR = ContentInspector(
     wants_path=lambda path: "/etc/auto" in path and _PATH.search(path) is not None,
     max_size=1 << 20,
     text_only=True,
+    unseen=("maps kept under other names than /etc/auto* and /etc/autofs/*",),
 )
 
 SETTINGS = TreeInspector(

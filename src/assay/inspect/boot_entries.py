@@ -128,4 +128,5 @@ CMDLINES = ContentInspector(
     wants_path=lambda path: "cmdline" in path and _CMDLINE.search(path) is not None,
     max_size=1 << 16,
     text_only=True,
+    unseen=("command lines kept under other names",),
 )

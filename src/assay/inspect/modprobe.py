@@ -151,6 +151,7 @@ INSPECTOR = ContentInspector(
     wants_path=lambda path: "/modprobe.d/" in path and path.endswith(".conf"),
     max_size=1 << 20,
     text_only=True,
+    unseen=("commands other than those of modprobe.d(5), and lines with too few words, which modprobe passes over",),
 )
 
 LOADED = ContentInspector(
@@ -161,6 +162,7 @@ LOADED = ContentInspector(
     wants_path=lambda path: "/modules" in path and _LOAD.search(path) is not None,
     max_size=1 << 20,
     text_only=True,
+    unseen=("modules that a script or an initial RAM disk loads",),
 )
 
 SETTINGS = TreeInspector(

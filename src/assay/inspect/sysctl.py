@@ -139,6 +139,17 @@ INSPECTOR = ContentInspector(
     wants_path=lambda path: "/sysctl." in path and _PATH.search(path) is not None,
     max_size=1 << 20,
     text_only=True,
+    unseen=("parameters that a program or script writes to /proc/sys itself",),
 )
 
-SETTINGS = TreeInspector(name="sysctl-settings", version=1, families=(Setting,), inspect=settings)
+SETTINGS = TreeInspector(
+    name="sysctl-settings",
+    version=1,
+    families=(Setting,),
+    inspect=settings,
+    unseen=(
+        "parameters on the kernel's command line (sysctl.KEY=VALUE): see subsystem kernel-cmdline",
+        "parameters that programs set later (ufw with its own file, network managers, container engines)",
+        "defaults of parameters that security rules do not look at",
+    ),
+)

@@ -210,4 +210,5 @@ TEXTS = ContentInspector(
     wants_path=lambda path: path.endswith(("/uEnv.txt", "/boot.cmd", "/armbianEnv.txt", "/orangepiEnv.txt")),
     max_size=1 << 20,
     text_only=True,
+    unseen=("text environments of other names, and what a script makes of their variables",),
 )

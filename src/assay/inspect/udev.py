@@ -89,6 +89,7 @@ INSPECTOR = ContentInspector(
     wants_path=lambda path: path.endswith(".rules") and "/udev/rules.d/" in path,
     max_size=1 << 20,
     text_only=True,
+    unseen=("what follows in a line after something that is no condition or assignment",),
 )
 
 SETTINGS = TreeInspector(

@@ -74,6 +74,7 @@ INSPECTOR = ContentInspector(
     wants_path=lambda path: "/udisks2/" in path and path.endswith(".conf"),
     max_size=1 << 20,
     text_only=True,
+    unseen=("configuration of udisks 1, which has none of these files",),
 )
 
 SETTINGS = TreeInspector(

@@ -98,6 +98,7 @@ INSPECTOR = ContentInspector(
     wants_path=wants_path,
     max_size=4 << 20,
     text_only=True,
+    unseen=("application profiles (/etc/ufw/applications.d)",),
 )
 
 SETTINGS = TreeInspector(

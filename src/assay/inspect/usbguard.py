@@ -91,6 +91,7 @@ INSPECTOR = ContentInspector(
     wants_path=lambda path: "/usbguard/" in path and "/etc/" in path and path.endswith(".conf"),
     max_size=1 << 20,
     text_only=True,
+    unseen=("rules that are kept under other names than *.conf",),
 )
 
 SETTINGS = TreeInspector(
