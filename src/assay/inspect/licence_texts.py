@@ -141,8 +141,6 @@ def match(text: bytes) -> list[Match]:
 
 def _densest(places: list[tuple[int, int]], span: int) -> list[tuple[int, int]]:
     """Return the places in the stretch of so many words that holds most different hashes."""
-    if places[-1][0] - places[0][0] <= span:
-        return places
     counts: dict[int, int] = {}
     best = first = start = end = 0
     for last, (at, value) in enumerate(places):
