@@ -128,3 +128,8 @@ def test_any_text_ends_in_facts_or_a_clear_error(text: str) -> None:
     found = tree({"/etc/pam.d/x": text, "/etc/pam.d/include": text})
     assert all(isinstance(error, ValueError) for _, _, error in found.failures)
     assert all(setting.subsystem == "pam" for setting in pam.settings(found))
+
+
+def test_brackets_that_do_not_end_take_no_square_of_time() -> None:
+    text = "auth " + "[a " * 100_000
+    assert len(inspect(pam.INSPECTOR, text.encode())) == 1

@@ -11,11 +11,16 @@ import posixpath
 from collections.abc import Iterator
 
 from assay.facts.service import Directive, Setting
+from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .pam import Stacks
+from .pam import Stacks, together
 
 LIMITS, ACCESS, SECURETTY, SHELLS = "limits.conf", "access.conf", "securetty", "shells"
+
+
+VARIANTS = 20
+"""Different arguments with which one module stands: a list is told once for each."""
 
 
 def wants_path(path: str) -> bool:
@@ -67,6 +72,9 @@ def settings(tree: Tree) -> Iterator[Setting]:
 
     The scope names the services (SERVICE/TYPE) whose stack has the module that reads the list; without one, the list
     yields nothing. /etc/shells is read by chsh and others without PAM, and has no scope.
+
+    Raises:
+        LimitReached: a module stands with more different arguments than are told.
     """
     stacks = Stacks(tree)
     modules: dict[str, list[tuple[str, list[str]]]] = {}
@@ -98,13 +106,13 @@ def settings(tree: Tree) -> Iterator[Setting]:
 
 def _scopes(standing: list[tuple[str, list[str]]]) -> Iterator[tuple[str, list[str]]]:
     """Yield the services that run a module with the same arguments together."""
-    by: dict[tuple[str, ...], list[str]] = {}
+    by: dict[tuple[str, ...], dict[str, None]] = {}
     for place, arguments in standing:
-        places = by.setdefault(tuple(arguments), [])
-        if place not in places:
-            places.append(place)
-    for key, places in by.items():
-        yield ", ".join(places), list(key)
+        by.setdefault(tuple(arguments), {})[place] = None
+    for number, (key, places) in enumerate(by.items()):
+        if number == VARIANTS:
+            raise LimitReached("pam_module_variants", VARIANTS)
+        yield together(places), list(key)
 
 
 def _argument(arguments: list[str], name: str) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive, Setting
+from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 
@@ -17,6 +18,12 @@ DIALECT = "profile"
 
 CONDITION = "if"
 """Section of an assignment inside if, case, a loop, a function, or behind && or ||."""
+
+LINE = 1024
+"""Characters of a line that are looked at: expressions must not take the square of a long one's time."""
+
+MOST = 1000
+"""Settings told of one kind of shell."""
 
 _ASSIGNED = re.compile(
     r"(?P<before>.*?)(?:^|[\s;&|({])(?:(?:export|readonly|declare|typeset|local)\s+(?P<option>(?:-\w+\s+)*))?"
@@ -47,7 +54,8 @@ def inspect(content: Content) -> Iterator[Directive]:
     A line that reads /etc/profile.d is one, too (key `source`).
     """
     depth = 0
-    for number, raw in enumerate(content.text(1 << 20).split("\n"), 1):
+    for number, line in enumerate(content.text(1 << 20).split("\n"), 1):
+        raw = line[:LINE]
         bare = _QUOTED.sub(lambda found: "" if found[0][0] == "#" else '""', raw)
         opened, closed = len(_OPEN.findall(bare)), len(_CLOSE.findall(bare))
         inside = depth > 0 or opened > 0
@@ -70,6 +78,9 @@ def settings(tree: Tree) -> Iterator[Setting]:
 
     The scope says for which shells, and whether under a condition; which of several holds is not told: `basis` names
     the other places. Files of /etc/profile.d count only if /etc/profile reads them.
+
+    Raises:
+        LimitReached: there are more than are told.
     """
     main = tree.lookup("/etc/profile")
     login = [main] if main else []
@@ -78,7 +89,8 @@ def settings(tree: Tree) -> Iterator[Setting]:
     interactive = [f for path in ("/etc/bash.bashrc", "/etc/bash/bashrc", "/etc/bashrc") if (f := tree.lookup(path))]
     for scope, files in (("login shells", login), ("interactive bash", interactive)):
         found = [(file, line) for file in files for line in _lines(tree, file) if line.key != "source"]
-        for file, line in found[:1000]:
+        more, found = len(found) > MOST, found[:MOST]
+        for file, line in found:
             others = [f"{f.path}:{at.line}" for f, at in found if at.key == line.key and (f, at) != (file, line)][:100]
             yield Setting(
                 subsystem="profile",
@@ -90,6 +102,8 @@ def settings(tree: Tree) -> Iterator[Setting]:
                 path=file.path,
                 line=line.line,
             )
+        if more:
+            raise LimitReached("profile_settings", MOST)
 
 
 def _lines(tree: Tree, file: TreeFile) -> list[Directive]:

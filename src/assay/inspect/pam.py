@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from assay.facts.service import Directive, Setting
@@ -35,12 +35,15 @@ DEPTH = 16
 WORK = 200_000
 """Lines looked at for one tree: inclusions of inclusions may not multiply without end."""
 
+SERVICES = 200
+"""Services that a scope names."""
+
 SHARED = re.compile(
     r"common-.*|system-.*|base-.*|.*-auth|postlogin|password-auth(?:-.*)?|(?:auth|account|password|session)-include"
 )
 """Names of files that distributions make to be included: no program asks for a service of that name."""
 
-_WORDS = re.compile(r"\[(?:\\.|[^\]\\])*\]|\S+")
+_WORDS = re.compile(r"\[(?:\\.?|[^\]\\])*\]?|\S+")
 
 
 class Entry(NamedTuple):
@@ -172,6 +175,7 @@ class Stacks:
         Files that are only included are no services. A service of which a file was not read gets no lines of `other`.
         """
         other = self.stacks.get(OTHER, {})
+        told = 0
         for service, stack in self.stacks.items():
             if service in self.included and SHARED.fullmatch(service):
                 continue
@@ -180,6 +184,10 @@ class Stacks:
                 if stack and stack[kind]:
                     yield service, kind, stack[kind], False
                 elif whole and other and other[kind] and service != OTHER:
+                    told += sum(1 + len(entry.value) // 100 for entry in other[kind])
+                    if told > WORK:
+                        self.cut = True
+                        return
                     yield service, kind, other[kind], True
 
     def _stack(self, service: str) -> dict[str, list[Entry]] | None:
@@ -204,7 +212,7 @@ class Stacks:
         depth: int,
     ) -> None:
         for line in lines:
-            self.work += 1
+            self.work += 1 + len(line.value) // 100
             if self.work > WORK:
                 self.cut = True
                 return
@@ -249,6 +257,12 @@ def _is_service(name: str) -> bool:
     return (
         not name.startswith(".") and not name.endswith(("~", ".bak", ".orig", ".rej", ".swp")) and ".dpkg-" not in name
     )
+
+
+def together(services: Iterable[str]) -> str:
+    """Return services as one text, for the scope of what holds for all of them."""
+    names = list(services)
+    return ", ".join(names[:SERVICES]) + (f" and {len(names) - SERVICES} more" if len(names) > SERVICES else "")
 
 
 def settings(tree: Tree) -> Iterator[Setting]:

@@ -14,7 +14,7 @@ from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .pam import Entry, Stacks
+from .pam import Entry, Stacks, together
 from .pam_tables import HASHES, MODULES, UNIX, UNIX_MINLEN_DPKG, Module, Option, Version
 
 DIALECT = "pam-module"
@@ -112,16 +112,15 @@ def settings(tree: Tree) -> Iterator[Setting]:
     stacks = Stacks(tree)
     if not stacks.there:
         return
-    places: dict[tuple[str, int | None], tuple[Entry, str, list[str]]] = {}
+    places: dict[tuple[str, int | None], tuple[Entry, str, dict[str, None]]] = {}
     for service, kind, entries, _ in stacks.reported():
         for entry in entries:
             if entry.module in MODULES and kind in MODULES[entry.module].kinds:
-                place = places.setdefault((entry.file.path, entry.line.line), (entry, kind, []))
-                if f"{service}/{kind}" not in place[2]:
-                    place[2].append(f"{service}/{kind}")
+                place = places.setdefault((entry.file.path, entry.line.line), (entry, kind, {}))
+                place[2][f"{service}/{kind}"] = None
     reader = _Reader(tree)
     for entry, kind, scopes in places.values():
-        yield from _module(reader, entry, kind, ", ".join(scopes))
+        yield from _module(reader, entry, kind, together(scopes))
 
 
 def _module(reader: _Reader, entry: Entry, kind: str, scope: str) -> Iterator[Setting]:

@@ -12,6 +12,7 @@ from xml.parsers import expat
 
 from assay.facts.access import Escalation
 from assay.facts.service import Directive
+from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 
@@ -21,6 +22,9 @@ ALLOW = ("allow_any", "allow_inactive", "allow_active")
 _RESULTS = {"ResultAny": "allow_any", "ResultInactive": "allow_inactive", "ResultActive": "allow_active"}
 
 PATH = "org.freedesktop.policykit.exec.path"
+
+MOST = 20_000
+"""Escalations told of one tree."""
 
 _RETURN = re.compile(r"\bpolkit\.Result\.([A-Z_]+)")
 _COMMENT = re.compile(r"^\s*(?://|\*|/\*)")
@@ -112,9 +116,19 @@ def escalations(tree: Tree) -> Iterator[Escalation]:
 
     One escalation for each answer (`options`: yes, auth_self, auth_admin, ...) with the sessions that get it
     (`condition`); the answer `no` gives nothing and is in the directives only.
+
+    Raises:
+        LimitReached: there are more than are told.
     """
     if not any(file.type in ("regular", "hardlink") for file in tree.glob("*/polkitd")):
         return
+    for number, escalation in enumerate(_escalations(tree)):
+        if number == MOST:
+            raise LimitReached("polkit_escalations", MOST)
+        yield escalation
+
+
+def _escalations(tree: Tree) -> Iterator[Escalation]:
     for file in tree.listdir("/usr/share/polkit-1/actions"):
         actions: dict[str, list[Directive]] = {}
         for line in tree.facts(Directive, file):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from assay.facts.access import Escalation
@@ -39,6 +41,12 @@ MOST = 20_000
 
 EXCEPTIONS = 100
 """Items of a list that one fact tells of."""
+
+LETTERS = 16 << 20
+"""Characters of all escalations of one tree."""
+
+Excluded = list[tuple[int, str]]
+"""What a list takes out again, with its position, in order."""
 
 _INCLUDE = re.compile(r"[@#](include(?:dir)?)\s+(.+)")
 _TAG = re.compile(r"(\b(?:NO)?PASSWD\s*:)")
@@ -115,7 +123,8 @@ class Policy:
         """The group whose members are asked for no password."""
         self.authenticate: dict[str, bool] = {}
         """Whether a password is asked for, by what the Defaults are bound to."""
-        self.bound: dict[str, list[Member]] = {}
+        self.bound: dict[str, tuple[frozenset[str], bool]] = {}
+        """Of those bound to users: their names, and whether all are names of single users."""
         main = next((file for path in MAIN if (file := tree.lookup(path)) is not None), None)
         if main is not None:
             self._read(main, 0)
@@ -126,13 +135,14 @@ class Policy:
             elif line.key == "Defaults":
                 for parameter in grammar.parameters(line.value):
                     self._default(line.section or "", parameter)
+        for bound in [bound for bound in self.authenticate if bound[:1] == ":"][:EXCEPTIONS]:
+            names = frozenset(member.text for member in self.expanded("User_Alias", grammar.users(bound[1:])))
+            self.bound[bound] = names, all(_is_user(name) for name in names)
 
     def _default(self, bound: str, parameter: Default) -> None:
         if parameter.name == "authenticate":
             self.authenticate.pop(bound, None)
             self.authenticate[bound] = parameter.value == "yes"
-            if bound[:1] == ":":
-                self.bound[bound] = grammar.users(bound[1:])
         elif parameter.name == "runas_default" and not bound:
             self.runas_default = parameter.value
         elif parameter.name == "exempt_group" and not bound:
@@ -199,19 +209,21 @@ class Policy:
         if "PASSWD" in options:
             return True if self.exempt is None else None
         asks = self.authenticate.get("", True if self.certain else None)
-        for bound, value in self.authenticate.items():
+        for bound, value in islice(self.authenticate.items(), EXCEPTIONS):
             if not bound or value == asks:
                 continue
-            names = [m.text for m in self.expanded("User_Alias", self.bound[bound])] if bound[0] == ":" else []
-            asks = value if who in names or "ALL" in names else asks if _are_others(who, names) else None
+            names, single = self.bound.get(bound, (frozenset(), False))
+            asks = value if who in names or "ALL" in names else asks if single and _is_user(who) else None
+        if len(self.authenticate) > EXCEPTIONS:
+            return None
         if asks and self.exempt is not None:
             return False if who == f"%{self.exempt}" else None
         return asks
 
 
-def _are_others(who: str, names: list[str]) -> bool:
-    """Tell whether a user is certainly none of these: all are names of users, and so is it."""
-    return all(name[:1] not in "%+#" for name in (who, *names)) and who != "ALL" and bool(names)
+def _is_user(name: str) -> bool:
+    """Tell whether a member of a list is the name of one user."""
+    return name[:1] not in ("%", "+", "#") and name != "ALL"
 
 
 def _there(tree: Tree) -> bool:
@@ -308,14 +320,16 @@ def escalations(tree: Tree) -> Iterator[Escalation]:
     if not _there(tree):
         return
     policy = Policy(tree)
-    count = 0
+    count = letters = 0
     for file, line in policy.lines:
         if line.key != "privilege":
             continue
         for privilege in grammar.privileges(line.value):
             for means in _means(policy, privilege, file, line):
                 count += 1
-                if count > MOST:
+                letters += len(means.who) + len(means.target) + len(means.command) + len(means.condition or "")
+                letters += sum(map(len, means.options)) + sum(map(len, means.excepting))
+                if count > MOST or letters > LETTERS:
                     raise LimitReached("sudo_escalations", MOST)
                 yield means
     if policy.cut:
@@ -336,7 +350,7 @@ def _means(policy: Policy, privilege: Privilege, file: TreeFile, line: Directive
         if command.negated:
             continue
         targets: list[tuple[int, str]] = []
-        no_targets: list[tuple[int, str]] = []
+        no_targets: Excluded = []
         group = None
         if spec.runas is None:
             targets = [(0, policy.runas_default)]
@@ -345,14 +359,14 @@ def _means(policy: Policy, privilege: Privilege, file: TreeFile, line: Directive
             targets = [(number, member.text) for number, member in found] or [(0, "")]
             groups, _ = policy.split("Runas_Alias", spec.runas[1])
             group = ", ".join(member.text for _, member in groups[:EXCEPTIONS]) or None
-        options = list(dict.fromkeys([*spec.options, *command.options]))
+        options = list(dict.fromkeys([*spec.options, *command.options]))[:EXCEPTIONS]
         for user_at, user in users:
             for target_at, target in targets:
                 out = [
-                    *(f"user {name}" for number, name in no_users if number > user_at),
-                    *(f"target {name}" for number, name in no_targets if number > target_at),
-                    *(f"host {name}" for _, name in no_hosts),
-                    *(f"command {name}" for number, name in excluded if number > at),
+                    *_later("user", no_users, user_at),
+                    *_later("target", no_targets, target_at),
+                    *_later("host", no_hosts, -1),
+                    *_later("command", excluded, at),
                 ]
                 yield Escalation(
                     mechanism="sudo",
@@ -367,6 +381,12 @@ def _means(policy: Policy, privilege: Privilege, file: TreeFile, line: Directive
                     path=file.path,
                     line=line.line,
                 )
+
+
+def _later(what: str, excluded: Excluded, position: int) -> list[str]:
+    """Return what is taken out behind a position: the last item that matches holds."""
+    first = bisect_right(excluded, position, key=itemgetter(0))
+    return [f"{what} {name}" for _, name in excluded[first : first + EXCEPTIONS]]
 
 
 INSPECTOR = ContentInspector(

@@ -24,7 +24,7 @@ _OPTION = re.compile(
     r"(ROLE|TYPE|PRIVS|LIMITPRIVS|APPARMOR_PROFILE|CWD|CHROOT|TIMEOUT|NOTBEFORE|NOTAFTER)\s*=\s*"
     r'("(?:\\.|[^"\\])*"|(?:\\.|[^\s,:\\])+)\s*'
 )
-_EXPRESSION = re.compile(r"\^(?:\\.|[^\\$]|\$(?![\s,:]|$))*\$")
+_EXPRESSION = re.compile(r"\^(?:\\.|[^\\$]|\$(?![\s,:]|$)){0,1024}\$")  # longer ones sudo does not take
 _COMMAND = re.compile(r"(?:ALL|[A-Z][A-Z0-9_]*|list)(?=\s*(?:[,:]|$))|(?:\\.|[^\\,:])+")
 _DEFAULT = re.compile(r'(!*)\s*([a-z_]+)\s*(?:([+-]?=)\s*("(?:\\.|[^"\\])*"|(?:\\.|[^\s,"\\])*))?')
 
@@ -94,7 +94,7 @@ def _cut(line: str) -> int:
         return len(line)
     for found in _MARK.finditer(line):
         if found[0] == "#":
-            before = line[: found.start()].rstrip()
+            before = line[max(0, found.start() - 256) : found.start()].rstrip()
             if _UID.match(line, found.start()) and (
                 not before or before[-1] in ",!(:=%" or line[found.start() - 1] == "%"
             ):
