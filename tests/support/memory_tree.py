@@ -23,12 +23,13 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from assay.facts import ContentFact
-from assay.inspect.base import NO_HITS, Content, ContentInspector, TreeFile
+from assay.facts import ContentFact, TreeFact
+from assay.inspect.base import NO_HITS, Content, ContentInspector, TreeFile, TreeInspector
 from assay.inspect.scan import hits
 from assay.unpack import HEAD
 
 C = TypeVar("C", bound=ContentFact)
+T = TypeVar("T", bound=TreeFact)
 
 Spec = tuple[int, int, int, bytes | str | None]
 
@@ -92,6 +93,7 @@ class MemoryTree:
         *,
         kinds: Mapping[str, str] | None = None,
         unread: Iterable[str] = (),
+        trees: Iterable[TreeInspector] = (),
     ) -> None:
         """Build the tree and inspect its contents.
 
@@ -100,8 +102,10 @@ class MemoryTree:
             inspectors: content inspectors to run.
             kinds: kind of the content at a path, where it is a container's format.
             unread: paths whose bytes count as not readable: no content, no facts.
+            trees: tree inspectors whose facts are `derived`.
         """
         self._unread = set(unread)
+        self._trees = list(trees)
         self.failures: list[tuple[str, str, Exception]] = []
         self._entries: dict[str, TreeFile] = {}
         self._children: dict[str, list[TreeFile]] = {}
@@ -155,7 +159,8 @@ class MemoryTree:
             except AssertionError:
                 raise
             except Exception as error:
-                self._unread.update(paths)
+                if not inspector.expressions:
+                    self._unread.update(paths)
                 self.failures += [(path, inspector.name, error) for path in paths]
         for found in facts.values():
             found.sort(key=lambda fact: (fact.offset or 0, fact.line or 0))
@@ -222,6 +227,10 @@ class MemoryTree:
     def regular(self) -> Iterator[TreeFile]:
         """See `Tree.regular`."""
         return (file for file in self._entries.values() if file.type in ("regular", "hardlink"))
+
+    def derived(self, family: type[T]) -> list[T]:
+        """See `Tree.derived`."""
+        return [fact for inspector in self._trees for fact in inspector.inspect(self) if isinstance(fact, family)]
 
     def unread(self, path: str) -> bool:
         """See `Tree.unread`."""

@@ -102,7 +102,8 @@ class Ledger:
                 self.cache.add_facts(result.sha256, inspection.inspector, by_head, inspection.facts)
             if inspection.error is not None:
                 failed = True
-                self.unread_group(box, group, failure(inspection.inspector, inspection.error), scope="inspection")
+                why = failure(inspection.inspector, inspection.error)
+                self.unread_group(box, group, why, "inspection", inspection.inspector)
         if heard:
             state.applied = self.shared(state.applied | heard)
         if result.inspections or not state.added:
@@ -142,7 +143,14 @@ class Ledger:
             self.ensure(sha256, state)
 
     def unread(
-        self, box: Box, problem: Problem, *, scope: str = "entry", path: str = "", file: int | None = None
+        self,
+        box: Box,
+        problem: Problem,
+        *,
+        scope: str = "entry",
+        path: str = "",
+        file: int | None = None,
+        inspector: str | None = None,
     ) -> None:
         """Add an `unread` fact."""
         self.record.add(
@@ -156,16 +164,19 @@ class Ledger:
                 limit=problem.limit,
                 detail=problem.detail,
                 entries=problem.entries,
+                inspector=inspector,
             )
         )
 
-    def unread_group(self, box: Box, group: Group, problem: Problem, scope: str = "entry") -> None:
+    def unread_group(
+        self, box: Box, group: Group, problem: Problem, scope: str = "entry", inspector: str | None = None
+    ) -> None:
         """Add an `unread` fact for each file of a group."""
         if not group.files:  # the artefact itself
-            self.unread(box, problem, scope=scope)
+            self.unread(box, problem, scope=scope, inspector=inspector)
             return
         for number, path in zip(group.files, group.paths, strict=True):
-            self.unread(box, problem, scope=scope, path=path, file=number)
+            self.unread(box, problem, scope=scope, path=path, file=number, inspector=inspector)
 
     def regions(self, box: Box, stretches: Iterable[Stretch]) -> None:
         """Add what explains the bytes of a container, or of the artefact if it is one."""

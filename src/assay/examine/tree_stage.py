@@ -85,7 +85,7 @@ class TreeStage:
                     worker = None
                     self.ledger.rollback()
                     culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
-                    self.ledger.unread(job.box, failure(culprit, problem), scope="inspection")
+                    self.ledger.unread(job.box, failure(culprit, problem), scope="inspection", inspector=culprit)
                     left = [name for name in job.inspectors if name != culprit]
                     if left:
                         jobs.appendleft(Job(job.box, roots=job.roots, inspectors=left))
@@ -110,4 +110,6 @@ class TreeStage:
                     assert isinstance(fact, TreeFact)
                     self.ledger.record.add(fact, job.box.id, files.get(fact.path or ""), collector)
             if reply.error is not None:
-                self.ledger.unread(job.box, failure(reply.inspector, reply.error), scope="inspection")
+                why = failure(reply.inspector, reply.error)
+                inspector = f"{reply.inspector}@{reply.version}"
+                self.ledger.unread(job.box, why, scope="inspection", inspector=inspector)

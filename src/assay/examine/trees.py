@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from typing import TypeVar
 
-from assay.facts import ContentFact
+from assay.facts import ContentFact, TreeFact
+from assay.inspect import inspectors
 from assay.inspect.base import TreeFile
 from assay.record.store import select
 
 C = TypeVar("C", bound=ContentFact)
+T = TypeVar("T", bound=TreeFact)
 
 MOST_LINKS = 40
 """Symbolic links followed in one lookup, as in the Linux kernel."""
@@ -70,6 +73,7 @@ class RecordTree:
         self.children: dict[str, list[TreeFile]] = {}
         self.hidden: set[str] = set()
         self.resolved: dict[str, str | None] = {}
+        self.found: dict[type[TreeFact], list[TreeFact]] = {}
         listed = "id, path, type, mode, uid, gid, size, link_target, content"
         for row in record.execute(
             f"SELECT {listed} FROM file WHERE container = ? AND path >= ? AND path < ? ORDER BY path, seq",  # noqa: S608
@@ -113,6 +117,10 @@ class RecordTree:
                 return found
             at = file.path
         return at or "/"
+
+    def derived(self, family: type[T]) -> list[T]:
+        """See `assay.inspect.base.Tree`."""
+        return [fact for fact in self.found.get(family, ()) if isinstance(fact, family)]
 
     def lookup(self, path: str) -> TreeFile | None:
         """See `assay.inspect.base.Tree`."""
@@ -167,8 +175,19 @@ class RecordTree:
         file = self.lookup(path)
         if file is None:
             return False
-        row = self.record.execute("SELECT 1 FROM unread WHERE file = ? LIMIT 1", (file.id,)).fetchone()
-        return row is not None or (file.type == "regular" and file.content is None)
+        failed = self.record.execute("SELECT inspector FROM unread WHERE file = ?", (file.id,))
+        if any(inspector not in searching() for (inspector,) in failed):
+            return True
+        return file.type == "regular" and file.content is None
+
+
+@cache
+def searching() -> frozenset[str]:
+    """Return the inspectors that look for something in any content, and parse no file: name@version.
+
+    What they could not finish says nothing on what a parser of the same file has found.
+    """
+    return frozenset(f"{i.name}@{i.version}" for i in inspectors()[0].values() if i.expressions)
 
 
 def glob_escape(path: str) -> str:

@@ -608,6 +608,7 @@ class Worker:
         steps = count(1)
         for root in task.roots:
             tree = RecordTree(self.record, task.container, root)
+            failed: set[str] = set(self.tree_inspectors) - set(task.inspectors)
             for name in task.inspectors:
                 inspector = self.tree_inspectors[name]
                 self.mark(0, next(steps))
@@ -616,12 +617,18 @@ class Worker:
                 error = None
                 try:
                     for fact in inspector.inspect(tree):
+                        tree.found.setdefault(type(fact), []).append(fact)
                         prefixed = fact.path
                         if root and prefixed is not None:
                             fact = msgspec.structs.replace(fact, path=root + prefixed)  # noqa: PLW2901
                         facts[fact.table()].append(fact)
                 except (Exception, MemoryError) as raised:
                     error = problem(raised)
+                lost = sorted(failed.intersection(inspector.after))
+                if lost and error is None:
+                    error = Problem("unsupported", f"builds on {', '.join(lost)}, which did not finish")
+                if error is not None:
+                    failed.add(name)
                 packed = encode({name: rows for name, rows in facts.items() if rows})
                 self.channel.send(TreeFacts(inspector.name, inspector.version, packed, error, last=False))
         self.channel.send(TreeFacts("", 0, encode({}), None, last=True))

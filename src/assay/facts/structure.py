@@ -150,6 +150,7 @@ class Unread(RecordFact, frozen=True, kw_only=True, array_like=True):
     entries: Annotated[
         int, doc("entries lost: 1 for an entry, more where the container declares how many are missing")
     ] = 1
+    inspector: Annotated[str | None, doc("for scope inspection: which one failed, as name@version")] = None
 
 
 class Coverage(RecordFact, frozen=True, kw_only=True, array_like=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from graphlib import TopologicalSorter
 
 from .base import ContentInspector, TreeInspector
 
@@ -13,10 +14,10 @@ HOMES = ("assay.inspect", "assay.identify")
 
 @cache
 def inspectors() -> tuple[dict[str, ContentInspector], dict[str, TreeInspector]]:
-    """Return all content inspectors and all tree inspectors, each by name.
+    """Return all content inspectors and all tree inspectors, each by name; those of trees in the order they run in.
 
     Raises:
-        ValueError: two modules define the same name.
+        ValueError: two modules define the same name, or tree inspectors want to run after each other.
     """
     contents: dict[str, ContentInspector] = {}
     trees: dict[str, TreeInspector] = {}
@@ -30,4 +31,5 @@ def inspectors() -> tuple[dict[str, ContentInspector], dict[str, TreeInspector]]
                         raise ValueError(f"inspector {value.name} is defined twice")
                 elif isinstance(value, TreeInspector) and trees.setdefault(value.name, value) is not value:
                     raise ValueError(f"inspector {value.name} is defined twice")
-    return contents, trees
+    wanted = {name: inspector.after for name, inspector in trees.items()}
+    return contents, {name: trees[name] for name in TopologicalSorter(wanted).static_order()}

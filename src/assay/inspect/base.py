@@ -23,6 +23,7 @@ Buffer = bytes | mmap.mmap | memoryview
 """What a content's bytes come as: any object with len(), slicing and the buffer protocol."""
 
 C = TypeVar("C", bound=ContentFact)
+T = TypeVar("T", bound=TreeFact)
 
 _PRINTABLE = re.compile(rb"[ -~\t]*")
 _PRINTABLE_END = re.compile(rb"[ -~\t]*\Z")
@@ -175,7 +176,13 @@ class Tree(Protocol):
         """Return all regular files (and hard links), by path."""
 
     def unread(self, path: str) -> bool:
-        """Tell whether the file at this path is there but could not be read or inspected."""
+        """Tell whether the file at this path is there but could not be read, or not parsed.
+
+        The failure of an inspector that searches any content (one with `expressions`) does not count.
+        """
+
+    def derived(self, family: type[T]) -> list[T]:
+        """Return the tree facts of a family on this tree, of inspectors that have run (see `TreeInspector.after`)."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +194,6 @@ class TreeInspector:
     families: Sequence[type[TreeFact]]
     inspect: Callable[[Tree], Iterable[TreeFact]]
     after: Sequence[str] = ()
-    """Names of tree inspectors that must have run before (their facts are not visible through `Tree`; order only)."""
+    """Names of tree inspectors whose facts it wants to see through `Tree.derived`: they run before it."""
     unseen: tuple[str, ...] = ()
     """What it cannot see, a line each, for the reference page."""

@@ -1,0 +1,91 @@
+"""Programs that let somebody in from outside, by the names under which they are installed.
+
+Reference: the programs' own manual pages and packages (Debian, OpenWrt, their projects' documentation).
+"""
+
+from __future__ import annotations
+
+_REMOTE = {
+    "cwmpd": "CWMP (TR-069) client",
+    "cwmp": "CWMP (TR-069) client",
+    "cwmpc": "CWMP (TR-069) client",
+    "easycwmpd": "CWMP (TR-069) client",
+    "icwmpd": "CWMP (TR-069) client",
+    "freecwmpd": "CWMP (TR-069) client",
+    "tr069": "CWMP (TR-069) client",
+    "tr069c": "CWMP (TR-069) client",
+    "tr69c": "CWMP (TR-069) client",
+    "obuspa": "USP (TR-369) agent",
+    "netopeer2-server": "NETCONF server",
+    "confd": "NETCONF and management agent",
+    "snmpd": "SNMP agent",
+    "telnetd": "Telnet server",
+    "in.telnetd": "Telnet server",
+    "utelnetd": "Telnet server",
+    "rlogind": "rlogin server",
+    "in.rlogind": "rlogin server",
+    "in.rshd": "rsh server",
+    "rshd": "rsh server",
+    "rexecd": "rexec server",
+    "sshd": "SSH server",
+    "dropbear": "SSH server",
+    "vsftpd": "FTP server",
+    "proftpd": "FTP server",
+    "pure-ftpd": "FTP server",
+    "tftpd": "TFTP server",
+    "in.tftpd": "TFTP server",
+    "cockpit-ws": "web console",
+    "miniserv.pl": "web console",
+    "salt-minion": "configuration agent",
+    "puppet": "configuration agent",
+    "chef-client": "configuration agent",
+    "waagent": "cloud agent",
+    "amazon-ssm-agent": "cloud agent with remote shell",
+    "x11vnc": "remote desktop",
+    "vncserver": "remote desktop",
+    "Xvnc": "remote desktop",
+    "xrdp": "remote desktop",
+    "teamviewerd": "remote support",
+    "anydesk": "remote support",
+    "rustdesk": "remote support",
+    "meshagent": "remote support",
+    "zabbix_agentd": "monitoring agent with remote commands",
+    "nrpe": "monitoring agent with remote commands",
+}
+_TUNNEL = {
+    "openvpn": "VPN",
+    "charon": "IPsec key exchange",
+    "pluto": "IPsec key exchange",
+    "wg-quick": "VPN (WireGuard) set-up",
+    "wireguard-go": "VPN (WireGuard)",
+    "tailscaled": "VPN mesh",
+    "zerotier-one": "VPN mesh",
+    "pppd": "point-to-point links",
+    "xl2tpd": "L2TP tunnel",
+    "pptpd": "PPTP tunnel",
+    "autossh": "keeps an SSH connection, with its tunnels, alive",
+    "frpc": "reverse proxy to a server outside",
+    "ngrok": "reverse proxy to a server outside",
+    "cloudflared": "reverse proxy to a server outside",
+    "chisel": "tunnel over HTTP",
+    "stunnel": "TLS tunnel",
+    "stunnel4": "TLS tunnel",
+    "rtty": "remote terminal over a server outside",
+}
+_SHELL = {
+    "gdbserver": "remote debugger",
+    "tcf-agent": "remote debugger",
+    "debugserver": "remote debugger",
+    "adbd": "Android debug bridge",
+    "ttyd": "terminal in a web page",
+    "gotty": "terminal in a web page",
+    "wetty": "terminal in a web page",
+    "shellinaboxd": "terminal in a web page",
+}
+
+AGENTS: dict[str, tuple[str, str]] = {
+    **{name: ("remote-management", what) for name, what in _REMOTE.items()},
+    **{name: ("support-tunnel", what) for name, what in _TUNNEL.items()},
+    **{name: ("debug-shell", what) for name, what in _SHELL.items()},
+}
+"""By file name: kind of entrance, and what the program is."""
