@@ -64,6 +64,14 @@ INVERSE = {"writable": "read only", "writeable": "read only", "write ok": "read 
 
 BOOLEANS = {"yes": "Yes", "true": "Yes", "1": "Yes", "on": "Yes", "no": "No", "false": "No", "0": "No", "off": "No"}
 
+NAMES = {
+    "map to guest": {word.lower(): word for word in ("Never", "Bad User", "Bad Password", "Bad Uid")},
+    "ntlm auth": {"yes": "ntlmv1-permitted", "no": "ntlmv2-only"},
+    "server min protocol": {"smb3_11": "SMB3"},
+    "server signing": {"mandatory": "required", "force": "required", "forced": "required"},
+}
+"""Values that have several names: the one that testparm prints."""
+
 NOT_BOOLEAN = frozenset({"log level", "max log size", "restrict anonymous", "deadtime", "server role"})
 
 
@@ -116,6 +124,7 @@ def _read(reading: Effective, file: TreeFile, section: str, depth: int) -> None:
         value = line.value
         if key not in NOT_BOOLEAN:
             value = BOOLEANS.get(value.lower(), value)
+        value = NAMES.get(key, {}).get(value.lower(), value)
         if key in INVERSE:
             key, value = INVERSE[key], {"Yes": "No", "No": "Yes"}.get(value, value)
         scope = "" if section in ("global", "globals") else section

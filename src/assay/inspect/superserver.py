@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
 
 from assay.facts.service import Service
 
-from . import inittab, systemd_services, sysv
 from .base import Tree
+from .starting import services
 from .startup import words
 
 _ORDER = re.compile(r"^S\d\d")
@@ -25,18 +24,12 @@ def started(tree: Tree, names: frozenset[str]) -> tuple[bool | None, str | None]
     Returns:
         Whether it starts (None: nothing in the tree says how it would), and the service that starts it.
     """
-    found = [row for row in _services(tree) if _concerns(row, names)]
+    found = [row for row in services(tree) if _concerns(row, names)]
     for wanted in (True, None):
         for row in found:
             if row.enabled is wanted:
                 return wanted, row.name
     return (False, None) if found else (None, None)
-
-
-def _services(tree: Tree) -> Iterator[Service]:
-    yield from systemd_services.services(tree)
-    yield from sysv.services(tree)
-    yield from inittab.services(tree)
 
 
 def _concerns(row: Service, names: frozenset[str]) -> bool:
