@@ -14,19 +14,20 @@ ALIASES = ("User_Alias", "Runas_Alias", "Host_Alias", "Cmnd_Alias", "Cmd_Alias")
 _MARK = re.compile(r'\\.|"(?:\\.|[^"\\])*"|#', re.DOTALL)
 _UID = re.compile(r"#-?\d{1,10}(?![A-Za-z])")
 _BLANK = re.compile(r"\s*")
+# Compiled when a policy is there: most trees have none, and every run loads this module.
 _WORD = r'"(?:\\.|[^"\\])+"|%:?#?"(?:\\.|[^"\\])+"|%:(?:\\.|[^\s,!=:()"\\])+|(?:\\.|[^\s,!=:()"\\])+'
-_MEMBER = re.compile(_WORD)
-_HOST = re.compile(rf"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:/\d+)?|{_WORD}")
-_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-_DIGEST = re.compile(r"(sha(?:224|256|384|512))\s*:\s*([A-Za-z0-9+/]+={0,2})\s*(,(?=\s*sha\d))?\s*")
-_TAG = re.compile(r"((?:NO)?(?:PASSWD|EXEC|SETENV|LOG_INPUT|LOG_OUTPUT|MAIL|INTERCEPT)|FOLLOW|NOFOLLOW)\s*:(?!:)\s*")
-_OPTION = re.compile(
+_MEMBER = _WORD
+_HOST = rf"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:/\d+)?|{_WORD}"
+_NAME = r"[A-Z][A-Z0-9_]*"
+_DIGEST = r"(sha(?:224|256|384|512))\s*:\s*([A-Za-z0-9+/]+={0,2})\s*(,(?=\s*sha\d))?\s*"
+_TAG = r"((?:NO)?(?:PASSWD|EXEC|SETENV|LOG_INPUT|LOG_OUTPUT|MAIL|INTERCEPT)|FOLLOW|NOFOLLOW)\s*:(?!:)\s*"
+_OPTION = (
     r"(ROLE|TYPE|PRIVS|LIMITPRIVS|APPARMOR_PROFILE|CWD|CHROOT|TIMEOUT|NOTBEFORE|NOTAFTER)\s*=\s*"
     r'("(?:\\.|[^"\\])*"|(?:\\.|[^\s,:\\])+)\s*'
 )
-_EXPRESSION = re.compile(r"\^(?:\\.|[^\\$]|\$(?![\s,:]|$)){0,1024}\$")  # longer ones sudo does not take
-_COMMAND = re.compile(r"(?:ALL|[A-Z][A-Z0-9_]*|list)(?=\s*(?:[,:]|$))|(?:\\.|[^\\,:])+")
-_DEFAULT = re.compile(r'(!*)\s*([a-z_]+)\s*(?:([+-]?=)\s*("(?:\\.|[^"\\])*"|(?:\\.|[^\s,"\\])*))?')
+_EXPRESSION = r"\^(?:\\.|[^\\$]|\$(?![\s,:]|$)){0,1024}\$"  # longer ones sudo does not take
+_COMMAND = r"(?:ALL|[A-Z][A-Z0-9_]*|list)(?=\s*(?:[,:]|$))|(?:\\.|[^\\,:])+"
+_DEFAULT = r'(!*)\s*([a-z_]+)\s*(?:([+-]?=)\s*("(?:\\.|[^"\\])*"|(?:\\.|[^\s,"\\])*))?'
 
 
 class Member(NamedTuple):
@@ -122,14 +123,14 @@ class _Scanner:
             return True
         return False
 
-    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    def match(self, pattern: str) -> re.Match[str] | None:
         self.blank()
-        found = pattern.match(self.text, self.at)
+        found = re.compile(pattern).match(self.text, self.at)
         if found:
             self.at = found.end()
         return found
 
-    def need(self, pattern: re.Pattern[str], what: str) -> str:
+    def need(self, pattern: str, what: str) -> str:
         found = self.match(pattern)
         if not found:
             raise ValueError(f"{what} expected at column {self.at + 1}")
@@ -141,7 +142,7 @@ class _Scanner:
             negated = not negated
         return negated
 
-    def members(self, pattern: re.Pattern[str], what: str) -> list[Member]:
+    def members(self, pattern: str, what: str) -> list[Member]:
         found = []
         while True:
             negated = self.negations()
@@ -156,7 +157,7 @@ class _Scanner:
         negated = self.negations()
         if expression := self.match(_EXPRESSION):
             text = expression[0]
-            if (rest := self.match(_EXPRESSION)) or (rest := self.match(re.compile(r"(?:\\.|[^\\,:])+"))):
+            if (rest := self.match(_EXPRESSION)) or (rest := self.match(r"(?:\\.|[^\\,:])+")):
                 text += f" {rest[0].strip()}"
             return Member(negated, text, tuple(digests))
         text = self.need(_COMMAND, "command").strip()
