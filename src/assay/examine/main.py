@@ -15,6 +15,7 @@ import msgspec
 from assay import __version__
 from assay.facts.identity import Identity
 from assay.facts.structure import Artefact, Collector, Run
+from assay.folders import cache_folder
 from assay.record import Record, now
 from assay.unpack.base import Limits
 
@@ -114,7 +115,7 @@ def examine(
     fresh = not output.exists()
     collecting = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)  # millions of small objects, hardly a cycle: inherited by the workers
-    pool = Pool(limits, required=sandbox, folder=cache)
+    pool = Pool(limits, required=sandbox, folder=cache_folder())
     examination = None
     try:
         with Record(output, write=True) as record:

@@ -97,11 +97,10 @@ def inspect(content: Content) -> Iterator[BuildTrace]:
     """Yield the traces, by kind and place; the same one once, with a count.
 
     Raises:
-        UnpackError: the ELF header cannot be read.
         LimitReached: there are more traces than are told.
     """
     it = program(content.data)
-    if it.elf.type == ET_CORE:
+    if it is None or it.elf.type == ET_CORE:
         return
     dwarf = [
         Stretch(s.offset, s.offset + s.size)

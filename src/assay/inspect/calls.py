@@ -88,11 +88,10 @@ def inspect(content: Content) -> Iterator[CallSites]:
     """Yield the functions by name: all imported ones, and those defined here that are called.
 
     Raises:
-        UnpackError: the ELF header cannot be read.
         LimitReached: more functions of these names than are looked for.
     """
     it = program(content.data)
-    if it.elf.type == ET_CORE:
+    if it is None or it.elf.type == ET_CORE:
         return
     tables = [it.static] if it.elf.type == ET_REL else [it.dynamic, it.static]
     found = [(symbol, at) for at, table in enumerate(tables) for symbol, _ in table.find(HINTS, classify)]

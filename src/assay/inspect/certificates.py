@@ -48,6 +48,7 @@ EXPRESSIONS = (
     # SEQUENCE { SEQUENCE { [0] { INTEGER 2 }, INTEGER serial
     Expression(rb"\x30\x82..\x30(?:\x81.|\x82..)\xa0\x03\x02\x01\x02\x02"),
 )
+DER = re.compile(EXPRESSIONS[2].pattern, re.DOTALL)
 DER_BEGINNINGS = (14, 13)
 """How far before the end of the last expression a certificate begins: with a long and a short inner length."""
 
@@ -56,7 +57,6 @@ KEYS = {"EllipticCurve": "EC", "RSA": "RSA", "DSA": "DSA", "Ed25519": "Ed25519",
 
 def prepare() -> None:
     """Load what certificates need, before workers are forked and confined."""
-    import cryptography.hazmat.primitives.serialization.pkcs7
     import cryptography.hazmat.primitives.serialization.pkcs12
     import cryptography.x509  # noqa: F401 - loaded, not used
 
@@ -137,19 +137,22 @@ def _der_at(content: Content, start: int) -> tuple[x509.Certificate, int] | None
 
 
 def _from_pem(kind: str, text: bytes) -> list[x509.Certificate]:
-    from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
-
     try:
         der = base64.b64decode(b"".join(text.split()), validate=True)
     except binascii.Error:
         return []
     if kind == "pkcs7":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on BER where DER is asked for
-            try:
-                return load_der_pkcs7_certificates(der)
-            except Exception:  # its errors are of many kinds; it holds no certificate that can be read
-                return []
+        # Its certificates stand in it as they are; a reader of the whole takes longer to load than all others.
+        found = []
+        end = 0
+        for match in DER.finditer(der):
+            if match.start() >= end:
+                length = int.from_bytes(der[match.start() + 2 : match.start() + 4], "big") + 4
+                certificate = _load(der[match.start() : match.start() + length])
+                if certificate is not None:
+                    found.append(certificate)
+                    end = match.start() + length
+        return found
     if der[:2] == b"\x30\x82":  # a trusted certificate has OpenSSL's own data behind it
         der = der[: int.from_bytes(der[2:4], "big") + 4]
     certificate = _load(der)

@@ -147,9 +147,10 @@ class _Symbols:
 
 
 def _symbols(content: Content) -> Callable[[int], str | None]:
-    if content.kind == "elf":
+    it = program(content.data) if content.kind == "elf" else None
+    if it is not None:
         with suppress(UnpackError):
-            return _Symbols(program(content.data))
+            return _Symbols(it)
     return lambda _: None
 
 

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from assay.facts.crypto import CryptoLibrary
-from assay.unpack.base import LimitReached, UnpackError
+from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Expression
 from .crypto_library_tables import PROTOCOLS, TEXTS, names, weak
 from .elf_format import ET_CORE, ET_REL
-from .elf_program import Program, program
+from .elf_program import program
 from .scan import MAX_HITS
 
 MAX_VERSIONS = 64
@@ -32,17 +32,10 @@ def inspect(content: Content) -> Iterator[CryptoLibrary]:
     """Yield one fact for each library and role, or for each of its versions where there are several.
 
     Raises:
-        UnpackError: the ELF header cannot be read; what texts tell has been yielded.
         LimitReached: there are more versions than are told.
     """
     texts = _texts(content)
-    it: Program | None = None
-    failure: UnpackError | None = None
-    if content.kind == "elf":
-        try:
-            it = program(content.data)
-        except UnpackError as error:
-            failure = error
+    it = program(content.data) if content.kind == "elf" else None
     used: dict[str, list[str]] = {}
     is_it: dict[str, list[str]] = {}
     if it is not None and it.elf.type != ET_CORE:
@@ -62,8 +55,6 @@ def inspect(content: Content) -> Iterator[CryptoLibrary]:
                     protocols=[p for p, shape in PROTOCOLS.items() if any(re.match(shape, name) for name in functions)],
                     weak=sorted(filter(weak().match, functions)),
                 )
-    if failure is not None:
-        raise failure
     if content.hits.cut or any(len(found) >= MAX_VERSIONS for found in texts.values()):
         raise LimitReached("versions", MAX_HITS if content.hits.cut else MAX_VERSIONS)
 

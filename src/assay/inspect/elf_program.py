@@ -14,6 +14,8 @@ from functools import cached_property
 from struct import Struct
 from typing import NamedTuple, TypeVar
 
+from assay.unpack.base import UnpackError
+
 from .base import Buffer
 from .elf_format import (
     DT_PLTGOT,
@@ -305,12 +307,14 @@ class Program:
 _last: list[Program] = []
 
 
-def program(data: Buffer) -> Program:
+def program(data: Buffer) -> Program | None:
     """Return the parsed file; the last one is kept, because several inspectors ask for the same in turn.
 
-    Raises:
-        UnpackError: the ELF header cannot be read.
+    None if its header cannot be read: the inspector `elf` says so, once for all.
     """
     if not _last or _last[0].data is not data:
-        _last[:] = [Program(data)]
+        try:
+            _last[:] = [Program(data)]
+        except UnpackError:
+            return None
     return _last[0]

@@ -96,7 +96,6 @@ def inspect(content: Content) -> Iterator[RandomSource]:
     """Yield each source once, at the first place that shows it; in scripts each place.
 
     Raises:
-        UnpackError: the ELF header cannot be read.
         LimitReached: there are more places than are told.
     """
     found: list[RandomSource] = []
@@ -127,7 +126,7 @@ def inspect(content: Content) -> Iterator[RandomSource]:
 
 def _imports(content: Content) -> list[RandomSource]:
     it = program(content.data)
-    if it.elf.type == ET_CORE:
+    if it is None or it.elf.type == ET_CORE:
         return []
     names = it.names[0] & _NAMES
     if not names:

@@ -36,11 +36,10 @@ def inspect(content: Content) -> Iterator[Wrapper]:
     """Yield the functions, by place.
 
     Raises:
-        UnpackError: the ELF header cannot be read.
         LimitReached: there are more such functions than are looked at.
     """
     it = program(content.data)
-    if it.elf.type not in (ET_EXEC, ET_DYN) or not it.code:
+    if it is None or it.elf.type not in (ET_EXEC, ET_DYN) or not it.code:
         return
     found: dict[int, Symbol] = {}
     for table in (it.dynamic, it.static):
