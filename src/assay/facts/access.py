@@ -64,10 +64,17 @@ class Credential(ContentFact, frozen=True, kw_only=True, array_like=True):
         str,
         doc(
             "private-key, password-hash, token, authorized-key, subscriber-key (K, OP, OPc), community, passphrase, "
-            "shared-key, secret (a value whose name says so)"
+            "shared-key, secret (a value whose name says so), hard-coded (a literal used as one in a script, configuration "
+            "or program)"
         ),
     ]
-    scheme: Annotated[str, doc("RSA, EC, Ed25519, DSA, ...; a hash scheme; or the issuer format of a token")]
+    scheme: Annotated[
+        str,
+        doc(
+            "RSA, EC, Ed25519, DSA, ...; a hash scheme; the issuer format of a token; of a hard-coded one how it stands: "
+            "assignment, default, comparison, element, connection-string, argument, expect, http-basic, netrc, pgpass, call"
+        ),
+    ]
     fingerprint: Annotated[
         str | None,
         doc(
@@ -76,8 +83,31 @@ class Credential(ContentFact, frozen=True, kw_only=True, array_like=True):
     ] = None
     bits: Annotated[int | None, doc("key size", unit="bits")] = None
     encrypted: Annotated[bool | None, doc("the key is protected by a passphrase; empty if it cannot be told")] = None
-    subject: Annotated[str | None, doc("account that a hash belongs to, or comment of a key")] = None
-    evidence: Annotated[str, doc("what the observation rests on: parsed, pem-header, pattern, field")] = "parsed"
+    subject: Annotated[
+        str | None,
+        doc("account that a hash belongs to; comment of a key; variable, option or function of a hard-coded one"),
+    ] = None
+    evidence: Annotated[str, doc("what the observation rests on: parsed, pem-header, pattern, field, call")] = "parsed"
+
+
+class RequestCommand(ContentFact, frozen=True, kw_only=True, array_like=True):
+    """A place in a script where text of a request reaches a command or an interpreter, within a few statements."""
+
+    source: ClassVar = "RFC 3875 (CGI); the manuals of PHP, Python, Perl, Lua, shells, Jakarta Servlet, Node.js"
+    index: ClassVar = ("sink",)
+
+    language: Annotated[str, doc("php, python, perl, lua, sh, java, javascript")]
+    sink: Annotated[
+        str,
+        doc(
+            "what it reaches: the function (system, eval, popen, exec, include, assert, os.execute, ...), backtick, "
+            "call (the name of the function itself comes from it), command (a shell's word that is run), argument (an "
+            "unquoted word behind a command)"
+        ),
+    ]
+    request: Annotated[str, doc("where it comes from: $_GET, QUERY_STRING, getParameter, formvalue, req.query, ...")]
+    variable: Annotated[str | None, doc("the variable that carries it from one statement to the other")] = None
+    text: Annotated[str, doc("the statement of the sink, at most 200 characters, secrets withheld")] = ""
 
 
 class ProductAccount(ContentFact, frozen=True, kw_only=True, array_like=True):
