@@ -22,7 +22,7 @@ from .yaml_format import prepare as prepare  # noqa: PLC0414 - workers look for 
 DIALECT = "magma"
 
 _BLOCK = re.compile(r"\{%[^%]{0,500}%\}|\{#[^#]{0,2000}#\}")
-_SECTION = re.compile(r"^\s*MME\s*:", re.MULTILINE)
+_SECTION = re.compile(r"^[ \t]*MME\s*:", re.MULTILINE)
 
 
 def wants_path(path: str) -> bool:

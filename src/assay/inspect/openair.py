@@ -20,7 +20,7 @@ from .yaml_format import prepare as prepare  # noqa: PLC0414 - workers look for 
 
 DIALECT = "openair"
 
-_STATION = re.compile(r"^\s*(?:Active_[ge]NBs|[ge]NBs|MACRLCs|MME|uicc\d+)\s*[=:]", re.MULTILINE)
+_STATION = re.compile(r"^[ \t]*(?:Active_[ge]NBs|[ge]NBs|MACRLCs|MME|uicc\d+)\s*[=:]", re.MULTILINE)
 _CORE = re.compile(r"^nfs:[ \t]*(?:#.*)?$", re.MULTILINE)
 
 INTERFACES = {"sbi": "tcp", "n2": "sctp", "n3": "udp", "n4": "udp", "n9": "udp"}

@@ -23,6 +23,8 @@ MAX_FACTS = 10_000
 """Keys from one content."""
 NEAR = 2048
 """Bytes on either side in which a text has to speak of subscribers."""
+LINE = 4096
+"""Bytes of a line that are looked at."""
 HEADER = 8192
 """Bytes before a row in which its table's columns may be named."""
 
@@ -69,7 +71,11 @@ EXPRESSIONS = (
         rb"(?::|=>?|,)\s{0,16}[\"']?(?:0x)?[0-9a-f]{2} ?[0-9a-f]{2}",
         caseless=True,
     ),
-    Expression(rb"[0-9]{14}[^\n]{1,160}[0-9A-Fa-f]{32}"),
+    # Both stand alone: in a long text of hexadecimal digits, nothing does.
+    Expression(
+        rb"(?:^|[^0-9A-Za-z])[0-9]{14,15}[^0-9A-Za-z\n](?:[^\n]{0,160}[^0-9A-Za-z\n])?(?:0x)?[0-9A-Fa-f]{32}"
+        rb"(?:[^0-9A-Za-z]|$)"
+    ),
 )
 NAME, TABLE = range(2)
 
@@ -86,11 +92,14 @@ def inspect(content: Content) -> Iterator[Credential]:
     for end, expression in places:
         if expression == NAME:
             _named(content, end, found)
-        elif (
-            start := bytes(content.data[max(0, end - 4096) : end]).rfind(b"\n") + 1 + max(0, end - 4096)
-        ) not in lines:
-            lines.add(start)
-            _row(content, start, found)
+        else:
+            window = max(0, end - 1 - LINE)
+            begins = bytes(content.data[window : end - 1]).rfind(b"\n")
+            # Of a longer line, a piece that is the same for all places in it that are near each other.
+            start = window + begins + 1 if begins >= 0 else window // (LINE // 2) * (LINE // 2)
+            if start not in lines:
+                lines.add(start)
+                _row(content, start, found)
         if len(found) >= MAX_FACTS:
             cut = True
             break
@@ -112,7 +121,7 @@ def _named(content: Content, end: int, found: dict[int, Credential]) -> None:
 
 
 def _row(content: Content, start: int, found: dict[int, Credential]) -> None:
-    raw = bytes(content.data[start : start + 4096])
+    raw = bytes(content.data[start : start + 2 * LINE])
     line = raw.partition(b"\n")[0].decode("latin-1")
     identity = _ROW.search(line)
     keys = [match for match in _HEXADECIMAL.finditer(line) if identity and match.start() > identity.end()]
