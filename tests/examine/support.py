@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from assay.examine import Outcome, examine
 from assay.examine.listing import canonical
 from assay.facts import ContentFact, TreeFact, families
+from assay.folders import cache_folder
 from assay.record import Record
 from assay.record.schema import implied
 from assay.unpack.base import Limits
@@ -33,6 +35,11 @@ def examined(path: Path | Iterable[Path], record: Path, **options: Any) -> Outco
 
 def assay(*arguments: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the real command in a folder, with a cache of its own."""
+    cache = cwd / "cache/assay"
+    cache.mkdir(parents=True, exist_ok=True)
+    for kept in [*cache_folder().glob("*.hyperscan"), *cache_folder().glob("*.jinja")]:  # compiled once for all tests
+        if not (cache / kept.name).exists():
+            shutil.copyfile(kept, cache / kept.name)
     environment = {**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "100", **options.pop("env", {})}
     return subprocess.run(
         [ASSAY, *map(str, arguments)],
