@@ -167,14 +167,20 @@ def _flat(text: str) -> Values:
     return found
 
 
-def _unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
+def _begins_as_chart(head: bytes) -> bool:
+    """Tell whether a compressed archive begins with Chart.yaml, which `helm package` writes first."""
+    try:
+        first = zlib.decompressobj(31).decompress(head, 512)
+    except zlib.error:
+        return False
+    return first[:100].rstrip(b"\0").endswith(b"/Chart.yaml")
+
+
+def _unpacked(content: Content) -> Iterator[tuple[str, bytes]]:
     """Yield (path, bytes) of the files of a packed chart that matter; nothing for an archive of something else."""
-    stream = zlib.decompressobj(31)
-    head = stream.decompress(data[:65536], 512)
-    name = head[:100].rstrip(b"\0")
-    if not name.endswith(b"/Chart.yaml"):  # `helm package` writes it first
+    if not _begins_as_chart(content.head):
         return
-    whole = zlib.decompressobj(31).decompress(data, MAX_UNPACKED + 1)
+    whole = zlib.decompressobj(31).decompress(bytes(content.data[:MAX_UNPACKED]), MAX_UNPACKED + 1)
     if len(whole) > MAX_UNPACKED:
         raise LimitReached("chart_bytes", MAX_UNPACKED)
     source = BytesSource(whole)
@@ -201,7 +207,7 @@ def inspect_packed(content: Content) -> Iterator[ContentFact]:
     """
     files: dict[str, str] = {}
     try:
-        for path, raw in _unpacked(bytes(content.data)):
+        for path, raw in _unpacked(content):
             files[path] = raw.decode("utf-8", "backslashreplace")
     except zlib.error as error:
         raise UnpackError(f"packed chart: {error}") from None
