@@ -35,12 +35,13 @@ def examined(path: Path | Iterable[Path], record: Path, **options: Any) -> Outco
 
 def assay(*arguments: object, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the real command in a folder, with a cache of its own."""
-    cache = cwd / "cache/assay"
+    home = cwd.with_name(f"{cwd.name}-cache")
+    cache = home / "assay"
     cache.mkdir(parents=True, exist_ok=True)
     for kept in [*cache_folder().glob("*.hyperscan"), *cache_folder().glob("*.jinja")]:  # compiled once for all tests
         if not (cache / kept.name).exists():
             shutil.copyfile(kept, cache / kept.name)
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "100", **options.pop("env", {})}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(home), "COLUMNS": "100", **options.pop("env", {})}
     return subprocess.run(
         [ASSAY, *map(str, arguments)],
         cwd=cwd, env=environment, capture_output=True, text=True, errors="surrogateescape", timeout=120, **options,

@@ -75,9 +75,11 @@ def test_compiled_expressions_are_kept_and_a_damaged_file_is_replaced(tmp_path: 
     assert scan.Scanner(WORDS, tmp_path).scan(data) == expected
     (kept,) = tmp_path.iterdir()
     whole = kept.read_bytes()
+    scan._database.cache_clear()
     assert scan.Scanner(WORDS, tmp_path).scan(data) == expected
     for damaged in (b"", whole[:100], whole[:-40] + b"x" * 40):
         kept.write_bytes(damaged)
+        scan._database.cache_clear()
         assert scan.Scanner(WORDS, tmp_path).scan(data) == expected
         assert kept.read_bytes()[:16] == whole[:16]
     assert list(tmp_path.iterdir()) == [kept]
