@@ -202,6 +202,12 @@ def test_which_interpreters() -> None:
     assert wants(b"\x7fELF") == (False, False)
 
 
+def test_a_script_is_told_once_whatever_its_name_ends_in() -> None:
+    shell, python = b"#!/bin/sh\nmysql -pR00t db\n", b'#!/usr/bin/python3\npassword = "R00t"\n'
+    told = [[len(inspect(i, data)) for i in (hard_coded.CODE, hard_coded.LINES)] for data in (shell, python)]
+    assert told == [[0, 1], [1, 0]]
+
+
 def test_too_many_are_said_to_be_too_many() -> None:
     found = []
     with pytest.raises(LimitReached):

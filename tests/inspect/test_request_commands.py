@@ -130,7 +130,7 @@ def test_which_files() -> None:
         False,
         False,
     ]
-    assert [INSPECTOR.wants_head(h) for h in (b"#!/bin/sh\n", b"<html><?php", b"\x7fELF")] == [True, True, False]
+    assert [INSPECTOR.wants_head(h) for h in (b"#!/bin/sh\n", b"<?php\n", b"\x7fELF")] == [True, True, False]
 
 
 def outcome(data: bytes) -> None:

@@ -115,12 +115,14 @@ def in_code(content: Content) -> Iterator[Credential]:
     Raises:
         LimitReached: more candidates or credentials than one content may have; the first ones stand.
     """
-    return _inspect(content, code=True)
+    if not _SHELLS.match(content.head):
+        yield from _inspect(content, code=True)
 
 
 def in_lines(content: Content) -> Iterator[Credential]:
     """Yield the credentials of a shell script or configuration, in order of place. Raises what `in_code` raises."""
-    return _inspect(content, code=False)
+    if content.head[:2] != b"#!" or _SHELLS.match(content.head):
+        yield from _inspect(content, code=False)
 
 
 _NETRC = re.compile(
@@ -156,14 +158,12 @@ def in_stores(content: Content) -> Iterator[Credential]:
         raise LimitReached("hard-coded credentials", MAX_FACTS)
 
 
-CODE_ENDINGS = (
-    ".py", ".pl", ".pm", ".php", ".inc", ".lua", ".js", ".mjs", ".cgi", ".tcl", ".exp", ".rb", ".jsp", ".asp", ".ts",
-    ".html", ".htm", ".groovy", ".ps1", ".sql",
-)  # fmt: skip
-LINE_ENDINGS = (
-    ".sh", ".conf", ".cfg", ".cnf", ".ini", ".env", ".properties", ".yaml", ".yml", ".json", ".xml", ".toml",
-    ".service", ".config", ".rc", ".bat",
-)  # fmt: skip
+CODE_ENDINGS = frozenset(
+    "py pl pm php inc lua js mjs tcl exp rb jsp asp ts html htm groovy ps1 sql".split()  # noqa: SIM905 - a list of words
+)
+LINE_ENDINGS = frozenset(
+    "sh conf cfg cnf ini env properties yaml yml json xml toml service config rc bat".split()  # noqa: SIM905 - the same
+)
 _PAPERS = re.compile(
     r"/(?:docs?|man|help|info|locales?|i18n|l10n|lang|langs|languages?|translations?|licen[sc]es|javadoc|gtk-doc|bash-completion"
     r"|completions|zsh|fish|vim|nvim|emacs|highlight|mime|schemas?)/|(?i:changelog|readme|/news)[^/]*$"
@@ -172,15 +172,12 @@ _SHELLS = re.compile(rb"#![^\n]{0,80}\b(?:ba|da|a|k|z)?sh\b")
 
 
 def _is_code(path: str) -> bool:
-    return path.endswith(CODE_ENDINGS) and not _PAPERS.search(path)
+    return path[path.rfind(".") + 1 :] in CODE_ENDINGS and not _PAPERS.search(path)
 
 
 def _has_lines(path: str) -> bool:
-    return (
-        (path.endswith(LINE_ENDINGS) or "/etc/" in path)
-        and not path.endswith(CODE_ENDINGS)
-        and not _PAPERS.search(path)
-    )
+    ending = path[path.rfind(".") + 1 :]
+    return (ending in LINE_ENDINGS or ("/etc/" in path and ending not in CODE_ENDINGS)) and not _PAPERS.search(path)
 
 
 _EXPRESSIONS = tuple(expression for _, expression in READERS)

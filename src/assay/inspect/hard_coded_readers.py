@@ -29,6 +29,7 @@ from .hard_coded_tables import (
     SECRET_NAME,
     STRANGE,
     WORDS,
+    compiled,
 )
 from .known_passwords import entries
 
@@ -287,7 +288,7 @@ def _pipe(data: Buffer, end: int, _code: bool) -> Iterator[Found]:
     called = end - start - len(b"passwd")
     echo = max(window.rfind(b"echo", 0, called), window.rfind(b"printf", 0, called))
     for begin, name, shape in ((begin, *shape) for begin, shape in zip((echo, called, echo), PIPES, strict=True)):
-        match = shape.match(window, begin) if begin >= 0 else None
+        match = compiled(shape).match(window, begin) if begin >= 0 else None
         if (
             match
             and b"\n" not in match[0]

@@ -8,6 +8,7 @@ htpasswd(1), 7z(1), zip(1)); the manuals of PHP and Python for functions; the li
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 WORDS = (
@@ -77,74 +78,78 @@ AMBIGUOUS = frozenset(
 
 
 class Option(NamedTuple):
-    """A credential among the arguments of a program."""
+    """A credential among the arguments of a program. What it compiles is compiled when first used."""
 
     name: str
     """What the fact tells as its subject."""
     trigger: bytes
-    exact: re.Pattern[bytes]
-    """Matched from the trigger's start; has the group `secret`, quoted or not."""
-    start: re.Pattern[bytes]
-    """Finds the trigger's start from its end."""
+    pattern: bytes
+
+    @property
+    def exact(self) -> re.Pattern[bytes]:
+        """Matches from the trigger's start; has the group `secret`, quoted or not."""
+        return compiled(self.pattern.replace(b"~ARG", _ARG).replace(b"~", _REST))
+
+    @property
+    def start(self) -> re.Pattern[bytes]:
+        """Finds the trigger's start from its end."""
+        return compiled(rb"(?<![\w./-])(?:" + self.trigger + rb")\Z")
+
+
+@cache
+def compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """Return a compiled expression, kept."""
+    return re.compile(pattern)
 
 
 _ARG = rb"""(?P<secret>"[^"\r\n]{1,128}"|'[^'\r\n]{1,128}'|[^\s"'`;|&<>(),]{1,128})"""
 _REST = rb"[^\r\n;|&]{0,300}?"
 
 
-def _option(name: str, trigger: bytes, exact: bytes) -> Option:
-    pattern = exact.replace(b"~ARG", _ARG).replace(b"~", _REST)
-    start = re.compile(rb"(?<![\w./-])(?:" + trigger + rb")\Z")
-    return Option(name, trigger, re.compile(pattern), start)
-
-
-# In `exact`, ~ stands for other arguments and ~ARG for the secret, quoted or not.
+# In `pattern`, ~ stands for other arguments and ~ARG for the secret, quoted or not.
 OPTIONS = (
-    _option("sshpass -p", rb"sshpass ", rb"sshpass ~\s?-p\s{0,4}~ARG"),
-    _option("curl -u", rb"curl ", rb"curl ~\s(?:-u\s{0,4}|--user[ =]|-U\s{0,4}|--proxy-user[ =])[\"']?[\w.@\\-]{1,64}:"
+    Option("sshpass -p", rb"sshpass ", rb"sshpass ~\s?-p\s{0,4}~ARG"),
+    Option("curl -u", rb"curl ", rb"curl ~\s(?:-u\s{0,4}|--user[ =]|-U\s{0,4}|--proxy-user[ =])[\"']?[\w.@\\-]{1,64}:"
             rb"(?P<secret>[^\s\"'`;|&<>(),]{1,128})"),
-    _option("mysql -p", rb"mysql(?:dump|admin|import)? ", rb"mysql(?:dump|admin|import)? ~\s?(?:-p|--password=)~ARG"),
-    _option("mariadb -p", rb"mariadb(?:-dump|-admin)? ", rb"mariadb(?:-dump|-admin)? ~\s?(?:-p|--password=)~ARG"),
-    _option("wget --password", rb"wget ", rb"wget ~\s?--(?:(?:http|ftp|proxy)-)?password[= ]~ARG"),
-    _option("snmp -c", rb"snmp(?:get|getnext|walk|bulkget|bulkwalk|set|trap|inform|table|status|df) ",
+    Option("mysql -p", rb"mysql(?:dump|admin|import)? ", rb"mysql(?:dump|admin|import)? ~\s?(?:-p|--password=)~ARG"),
+    Option("mariadb -p", rb"mariadb(?:-dump|-admin)? ", rb"mariadb(?:-dump|-admin)? ~\s?(?:-p|--password=)~ARG"),
+    Option("wget --password", rb"wget ", rb"wget ~\s?--(?:(?:http|ftp|proxy)-)?password[= ]~ARG"),
+    Option("snmp -c", rb"snmp(?:get|getnext|walk|bulkget|bulkwalk|set|trap|inform|table|status|df) ",
             rb"snmp[a-z]{2,10} ~\s?-c\s{0,4}~ARG"),
-    _option("snmp -A", rb"snmp(?:get|getnext|walk|bulkget|bulkwalk|set|trap|inform|table|status|df) ",
+    Option("snmp -A", rb"snmp(?:get|getnext|walk|bulkget|bulkwalk|set|trap|inform|table|status|df) ",
             rb"snmp[a-z]{2,10} ~\s?-A\s{0,4}~ARG"),
-    _option("snmp -X", rb"snmp(?:get|getnext|walk|bulkget|bulkwalk|set|trap|inform|table|status|df) ",
+    Option("snmp -X", rb"snmp(?:get|getnext|walk|bulkget|bulkwalk|set|trap|inform|table|status|df) ",
             rb"snmp[a-z]{2,10} ~\s?-X\s{0,4}~ARG"),
-    _option("ldap -w", rb"ldap(?:search|modify|add|delete|passwd|whoami|compare|modrdn) ",
+    Option("ldap -w", rb"ldap(?:search|modify|add|delete|passwd|whoami|compare|modrdn) ",
             rb"ldap[a-z]{3,7} ~\s?-w\s{0,4}~ARG"),
-    _option("openssl -k", rb"openssl enc ", rb"openssl enc ~\s?-k\s{1,4}~ARG"),
-    _option("openssl pass:", rb"pass:[!-~]", rb"pass:~ARG"),
-    _option("ipmitool -P", rb"ipmitool ", rb"ipmitool ~\s?-P\s{1,4}~ARG"),
-    _option("smbclient -U", rb"smbclient ", rb"smbclient ~\s?(?:-U\s{0,4}|--user=)[\"']?[\w.\\/-]{1,64}%"
+    Option("openssl -k", rb"openssl enc ", rb"openssl enc ~\s?-k\s{1,4}~ARG"),
+    Option("openssl pass:", rb"pass:[!-~]", rb"pass:~ARG"),
+    Option("ipmitool -P", rb"ipmitool ", rb"ipmitool ~\s?-P\s{1,4}~ARG"),
+    Option("smbclient -U", rb"smbclient ", rb"smbclient ~\s?(?:-U\s{0,4}|--user=)[\"']?[\w.\\/-]{1,64}%"
             rb"(?P<secret>[^\s\"'`;|&<>(),]{1,128})"),
-    _option("redis-cli -a", rb"redis-cli ", rb"redis-cli ~\s?-a\s{1,4}~ARG"),
-    _option("mosquitto -P", rb"mosquitto_(?:pub|sub|rr) ", rb"mosquitto_[a-z]{2,3} ~\s?-P\s{1,4}~ARG"),
-    _option("lftp -u", rb"lftp ", rb"lftp ~\s?-u\s{1,4}[\"']?[\w.@-]{1,64},(?P<secret>[^\s\"'`;|&<>()]{1,128})"),
-    _option("htpasswd -b", rb"htpasswd ", rb"htpasswd ~-[A-Za-z]{0,6}b[A-Za-z]{0,6}\s{1,4}"
+    Option("redis-cli -a", rb"redis-cli ", rb"redis-cli ~\s?-a\s{1,4}~ARG"),
+    Option("mosquitto -P", rb"mosquitto_(?:pub|sub|rr) ", rb"mosquitto_[a-z]{2,3} ~\s?-P\s{1,4}~ARG"),
+    Option("lftp -u", rb"lftp ", rb"lftp ~\s?-u\s{1,4}[\"']?[\w.@-]{1,64},(?P<secret>[^\s\"'`;|&<>()]{1,128})"),
+    Option("htpasswd -b", rb"htpasswd ", rb"htpasswd ~-[A-Za-z]{0,6}b[A-Za-z]{0,6}\s{1,4}"
             rb"(?:-\S+\s+){0,3}\S{1,200}\s{1,4}[\w.@-]{1,64}\s{1,4}~ARG"),
-    _option("zip -P", rb"(?:zip|unzip) ", rb"(?:un)?zip ~\s?-P\s{1,4}~ARG"),
-    _option("7z -p", rb"7z[ar]? ", rb"7z[ar]? ~\s-p~ARG"),
-    _option("gpg --passphrase", rb"gpg2? ", rb"gpg2? ~\s?--passphrase[ =]~ARG"),
-    _option("keytool -storepass", rb"keytool ", rb"keytool ~\s?-(?:store|key)pass\s{1,4}~ARG"),
-    _option("wpa_passphrase", rb"wpa_passphrase ", rb"""wpa_passphrase (?:"[^"\r\n]{1,40}"|\S{1,40}) ~ARG"""),
-    _option("useradd -p", rb"(?:useradd|usermod) ", rb"user(?:add|mod) ~\s?(?:-p|--password)\s{1,4}~ARG"),
-    _option("docker login -p", rb"docker login ", rb"docker login ~\s?(?:-p|--password)[ =]~ARG"),
+    Option("zip -P", rb"(?:zip|unzip) ", rb"(?:un)?zip ~\s?-P\s{1,4}~ARG"),
+    Option("7z -p", rb"7z[ar]? ", rb"7z[ar]? ~\s-p~ARG"),
+    Option("gpg --passphrase", rb"gpg2? ", rb"gpg2? ~\s?--passphrase[ =]~ARG"),
+    Option("keytool -storepass", rb"keytool ", rb"keytool ~\s?-(?:store|key)pass\s{1,4}~ARG"),
+    Option("wpa_passphrase", rb"wpa_passphrase ", rb"""wpa_passphrase (?:"[^"\r\n]{1,40}"|\S{1,40}) ~ARG"""),
+    Option("useradd -p", rb"(?:useradd|usermod) ", rb"user(?:add|mod) ~\s?(?:-p|--password)\s{1,4}~ARG"),
+    Option("docker login -p", rb"docker login ", rb"docker login ~\s?(?:-p|--password)[ =]~ARG"),
 )  # fmt: skip
 
 _ECHO = rb"""(?:echo|printf)\s+(?:-[neE]+\s+)?["']?"""
 _INTO = rb"""\s*\|\s*(?:/\S{0,40}/|sudo\s+|busybox\s+|chroot\s+\S+\s+)*"""
 
 PIPES = (
-    (
-        "chpasswd",
-        re.compile(_ECHO + rb"""[\w.-]{1,32}:(?P<secret>[^\s"'`|:\\]{1,128})(?:\\n)?["']?""" + _INTO + rb"chpasswd\b"),
-    ),
-    ("chpasswd", re.compile(rb"""passwd\b[^|;&<]{0,60}<<<\s*["']?[\w.-]{1,32}:(?P<secret>[^\s"'`|:\\]{1,128})""")),
+    ("chpasswd", _ECHO + rb"""[\w.-]{1,32}:(?P<secret>[^\s"'`|:\\]{1,128})(?:\\n)?["']?""" + _INTO + rb"chpasswd\b"),
+    ("chpasswd", rb"""passwd\b[^|;&<]{0,60}<<<\s*["']?[\w.-]{1,32}:(?P<secret>[^\s"'`|:\\]{1,128})"""),
     (
         "passwd --stdin",
-        re.compile(_ECHO + rb"""(?P<secret>[^\s"'`|\\]{1,128})(?:\\n[^\s"'|]{0,140})?["']?""" + _INTO + rb"passwd\b"),
+        _ECHO + rb"""(?P<secret>[^\s"'`|\\]{1,128})(?:\\n[^\s"'|]{0,140})?["']?""" + _INTO + rb"passwd\b",
     ),
 )
 """Credentials that are written to a program that sets passwords."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from assay.facts.access import RequestCommand
@@ -146,13 +147,17 @@ def _place(data: Buffer, start: int, end: int, floor: int = 0) -> Place:
     return Place(before, bytes(data[end : end + BACK]).decode("latin-1"), start)
 
 
-_WHOLE = [re.compile(rb"(?:" + source.trigger + rb")\Z") for source in SOURCES]
+@cache
+def _whole(source: Source) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:" + source.trigger + rb")\Z")
+
+
 _TAIL = re.compile(rb"[\w]{0,40}")
 
 
 def _follow(data: Buffer, end: int, source: Source) -> Iterator[tuple[int, RequestCommand]]:
     window = bytes(data[max(0, end - 64) : end])
-    match = _WHOLE[SOURCES.index(source)].search(window)
+    match = _whole(source).search(window)
     if match is None:
         return
     start = end - len(match[0])
@@ -304,18 +309,17 @@ def _fact(data: Buffer, at: int, language: str, sink: str, request: str, variabl
     )
 
 
-ENDINGS = (
-    ".php", ".phtml", ".php3", ".php4", ".php5", ".inc", ".py", ".pl", ".pm", ".cgi", ".lua", ".sh", ".js", ".mjs",
-    ".ts", ".jsp", ".jspx", ".asp", ".htm", ".html",
-)  # fmt: skip
+ENDINGS = frozenset(
+    "php phtml php3 php4 php5 inc py pl pm cgi lua sh js mjs ts jsp jspx asp htm html".split()  # noqa: SIM905 - words
+)
 
 INSPECTOR = ContentInspector(
     name="request-commands",
     version=1,
     families=(RequestCommand,),
     inspect=inspect,
-    wants_path=lambda path: path.endswith(ENDINGS),
-    wants_head=lambda head: head[:2] == b"#!" or b"<?php" in head[:512],
+    wants_path=lambda path: path[path.rfind(".") + 1 :] in ENDINGS,
+    wants_head=lambda head: head.startswith((b"#!", b"<?php")),
     text_only=True,
     expressions=tuple(Expression(source.trigger) for source in SOURCES),
     unseen=(
