@@ -20,7 +20,6 @@ from .hard_coded_tables import (
     KEY_NAME,
     LABEL,
     NAME_LIKE,
-    NOT_A_SECRET,
     NOT_A_VALUE,
     OPTIONS,
     PASSWORD_NAME,
@@ -30,6 +29,7 @@ from .hard_coded_tables import (
     STRANGE,
     WORDS,
     compiled,
+    is_a_secret,
 )
 from .known_passwords import entries
 
@@ -113,7 +113,7 @@ def _quoted(data: Buffer, end: int, code: bool) -> Iterator[Found]:
     # A shell compares with a single sign.
     compared = name["op"] in _COMPARING or (subject[:1] == "$" and not code)
     secret = ahead[:close]
-    if NOT_A_SECRET.search(subject) or not plausible(
+    if not is_a_secret(subject) or not plausible(
         secret.decode("utf-8", "replace"), subject, code=code, compared=compared
     ):
         return
@@ -165,7 +165,7 @@ def _bare(data: Buffer, end: int, code: bool) -> Iterator[Found]:
         return
     elif name["op"] == b":" and (not name["gap"] or subject.lower() in ("passwd", "shadow")):
         return  # `passwd: files` says where accounts are; after a colon YAML wants a space
-    if NOT_A_SECRET.search(subject) or not plausible(secret.decode("utf-8", "replace"), subject, code=code):
+    if not is_a_secret(subject) or not plausible(secret.decode("utf-8", "replace"), subject, code=code):
         return
     yield Found(at, secret, scheme, subject)
 
@@ -193,7 +193,7 @@ def _directive(data: Buffer, end: int, code: bool) -> Iterator[Found]:
             named = "psk"  # of a wireless network, in UCI
         # A word behind the word `secret` may be a sentence's.
         prose = text[-1] in ".!" or (text.isalpha() and SECRET_NAME.search(named))
-        if not (prose or NOT_A_SECRET.search(named)) and plausible(text, named, code=False):
+        if not prose and is_a_secret(named) and plausible(text, named, code=False):
             yield Found(at, secret, "assignment", subject)
 
 
@@ -220,7 +220,7 @@ def _element(data: Buffer, end: int, _code: bool) -> Iterator[Found]:
     if name and closing:
         subject = name["name"][::-1].decode("utf-8", "replace")
         # Translations and web pages have elements with labels: the stricter reading.
-        if not NOT_A_SECRET.search(subject) and plausible(secret.decode("utf-8", "replace"), subject, code=True):
+        if is_a_secret(subject) and plausible(secret.decode("utf-8", "replace"), subject, code=True):
             yield Found(at, secret, "element", subject)
 
 
@@ -235,9 +235,7 @@ def _lookup(data: Buffer, end: int, code: bool) -> Iterator[Found]:
     for match in _LOOKUP.finditer(bytes(data[start : end + MOST + 8])):
         if match.start("secret") == end - 1 - start:
             subject = match["name"].decode("utf-8", "replace")
-            if not NOT_A_SECRET.search(subject) and plausible(
-                match["secret"].decode("utf-8", "replace"), subject, code=code
-            ):
+            if is_a_secret(subject) and plausible(match["secret"].decode("utf-8", "replace"), subject, code=code):
                 yield Found(end - 1, match["secret"], "default", subject)
 
 

@@ -24,16 +24,25 @@ PASSWORD_NAME = re.compile(
 )
 SECRET_NAME = re.compile(r"secret[0-9]{0,2}\Z", re.IGNORECASE)
 KEY_NAME = re.compile(r"(?:token|key)[0-9]{0,2}\Z", re.IGNORECASE)
-NOT_A_SECRET = re.compile(
+_SWITCHES = (
     r"\A(?-i:(?:OLD)?PWD)\Z|(?:continuation|request|client|page|lifecycle|update|sync|resume)_?-?token\Z"
     r"|(?:\A|[_.-]|(?<=[a-z])(?=[A-Z]))(?:no|is|has|needs?|requires?d?|use|ask|show|hide|forgot(?:ten)?|reset|change|confirm"
     r"|verify|check|invalid|wrong|bad|missing|allow|enable|disable|with|without|repeat|retype|enter|lost|expired|next"
     r"|current|first|last|multi|two|single|one|csrf|xsrf|lex|parse|syntax|test|by|low|high|band|render|num|set|public|unix"
     r"|nsswitch|cancell?ation|cancel|stop|end|start|type|design|css)_?-?"
-    r"(?:passw(?:or)?d|passphrase|pass|pwd|secret|token|key)[0-9]{0,2}\Z",
-    re.IGNORECASE,
+    r"(?:passw(?:or)?d|passphrase|pass|pwd|secret|token|key)[0-9]{0,2}\Z"
 )
-"""Names of switches, questions, messages and parts of languages."""
+
+
+def is_a_secret(name: str) -> bool:
+    """Tell the name of a secret from those of switches, questions, messages and parts of languages."""
+    return _no_secret().search(name) is None
+
+
+@cache
+def _no_secret() -> re.Pattern[str]:
+    return re.compile(_SWITCHES, re.IGNORECASE)
+
 
 NOT_A_VALUE = frozenset(
     """none null nil nul true false yes no on off undefined unset empty default-value n/a na todo fixme tbd required

@@ -78,12 +78,15 @@ _METHODS = {
     "javascript": re.compile(r".*require\([\"']child_process[\"']\)\.exec(?:Sync)?"),
 }
 
-CLEANING = re.compile(
-    r"(?i)(?:^|\.|::|->)(?:escape\w*|intval|floatval|int|float|isset|empty|is_\w+|ctype_\w+|in_array|array_key_exists"
-    r"|basename|md5|sha1|hash|crc32|strlen|count|preg_match\w*|filter_\w+|quote\w*|shellquote|shell_quote|shellescape"
-    r"|tonumber|parseint|number|len|match|fullmatch|quotemeta|sanitize\w*|valid\w*|check\w*|clean\w*|test|isnumeric"
-    r"|isdigit|whitelist\w*|allowed\w*|urlencode|rawurlencode|encodeuricomponent|htmlspecialchars|addslashes|equals)$"
+CLEANING = frozenset(
+    """intval floatval int float isset empty in_array array_key_exists basename md5 sha1 hash crc32 strlen count
+    tonumber parseint number len match fullmatch quotemeta test isnumeric isdigit urlencode rawurlencode
+    encodeuricomponent htmlspecialchars addslashes equals shellquote shell_quote shellescape""".split()  # noqa: SIM905
 )
+CLEANING_STARTS = (
+    "escape", "is_", "ctype_", "preg_match", "filter_", "quote", "sanitize", "valid", "check", "clean", "whitelist",
+    "allowed",
+)  # fmt: skip
 """Functions behind which it is no longer the request's own text, or has been looked at; by their usual names."""
 
 _PARENTHESIS = re.compile(r"[()]")
@@ -91,6 +94,7 @@ _NAME_BEFORE = re.compile(r"\s{0,3}([\w.:>$@!-]{0,60})")
 """Reversed: the function whose arguments begin."""
 MAX_DEPTH = 12
 """Calls inside each other that are looked at."""
+_CAST = re.compile(r"\(\s{0,3}(?:int|integer|float|bool)\s{0,3}\)\s{0,3}\Z")
 _COMPARED = re.compile(r"[\w\"'\]\[)(]{0,60}\s{0,4}(?:[=!]==?|\beq\b|\bne\b|~=)")
 _ASSIGNED = {
     "php": re.compile(r"\$(\w{1,60})\s{0,8}\.?=(?![=>~])[^;]{0,300}\Z"),
@@ -210,9 +214,11 @@ def _chain(before: str) -> list[tuple[str, int]]:
 
 
 def _is_cleaned(place: Place) -> bool:
-    return any(CLEANING.search(name.lstrip("$")) for name, _ in _chain(place.before)) or bool(
-        re.search(r"\(\s{0,3}(?:int|integer|float|bool)\s{0,3}\)\s{0,3}\Z", place.before)
-    )
+    for name, _ in _chain(place.before):
+        plain = re.split(r"[.:>$]", name)[-1].lower()
+        if plain in CLEANING or plain.startswith(CLEANING_STARTS):
+            return True
+    return _CAST.search(place.before) is not None
 
 
 def _sink(place: Place, language: str) -> str | None:
