@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from assay.facts.licence import Licence
 from assay.inspect import licence_fields, licences, scan
 from assay.inspect.licence_tables import expression, named
-from assay.inspect.licence_texts import index, match
+from assay.inspect.licence_texts import identifiers, index, match
 from assay.unpack.base import LimitReached
 from tests.support.hostile import mangled
 from tests.support.memory_tree import content_of, inspect
@@ -200,12 +200,14 @@ def test_what_is_no_expression(text: str) -> None:
 
 
 def test_the_table_is_whole() -> None:
-    licences_, by_hash, identifiers = index()
-    assert {"mit", "gpl-2.0-only", "apache-2.0"} <= identifiers.keys()
-    assert len(identifiers) > 700
+    licences_, samples, owner, others = index()
+    assert {"mit", "gpl-2.0-only", "apache-2.0"} <= identifiers().keys()
+    assert len(identifiers()) > 700
     assert sum(one.sample > 0 for one in licences_) > 600
     assert all(one.sample <= 80 for one in licences_)
-    assert len(by_hash) > 20_000
+    assert [len(sample) for sample in samples] == [one.sample for one in licences_]
+    assert len(owner) > 20_000
+    assert len(owner) + sum(map(len, others.values())) == sum(one.sample for one in licences_)
 
 
 def fields(path: str, text: str) -> list[Licence]:

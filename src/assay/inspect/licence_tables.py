@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from .licence_texts import index
+from .licence_texts import identifiers
 
 MAX_EXPRESSION = 200
 NOASSERTION = "NOASSERTION"
@@ -24,7 +24,7 @@ def expression(text: str) -> str | None:
     Identifiers that the list does not have become LicenseRef-...; deprecated ones of the GNU licences become the ones
     that replaced them.
     """
-    identifiers = index().identifiers
+    known_ones = identifiers()
     out: list[str] = []
     depth = 0
     operand = True
@@ -40,9 +40,9 @@ def expression(text: str) -> str | None:
             operand = False
             if out and out[-1] == "WITH":
                 pass  # an exception, which has a list of its own
-            elif known := RENAMED.get(token.lower()) or identifiers.get(token.lower()):
+            elif known := RENAMED.get(token.lower()) or known_ones.get(token.lower()):
                 token = known  # noqa: PLW2901
-            elif token.endswith("+") and (known := identifiers.get(token[:-1].lower())):
+            elif token.endswith("+") and (known := known_ones.get(token[:-1].lower())):
                 token = f"{known}+"  # noqa: PLW2901
             elif not token.startswith(("LicenseRef-", "DocumentRef-")) and upper not in ("NONE", NOASSERTION):
                 token = f"LicenseRef-{token.rstrip('+')}"  # noqa: PLW2901

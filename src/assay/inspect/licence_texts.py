@@ -9,13 +9,15 @@ Annex B (matching: case, white space, punctuation and places to fill in do not c
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 import sys
 from array import array
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import accumulate, chain, count, repeat
+from operator import add
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -54,9 +56,12 @@ class Index(NamedTuple):
     """The table."""
 
     licences: list[Known]
-    by_hash: dict[int, list[int]]
-    identifiers: dict[str, str]
-    """All identifiers of the list, by their lower-case form."""
+    samples: list[array[int]]
+    """The sampled hashes of each licence."""
+    owner: dict[int, int]
+    """Every hash, and the number of the last licence that has it."""
+    others: dict[int, list[int]]
+    """The other licences of the hashes that several have. Lists for all would take twice as long to make."""
 
 
 class Match(NamedTuple):
@@ -78,11 +83,8 @@ def sequences(text: bytes) -> list[int]:
     """Return the hash of each sequence of five words of a text."""
     found = words(text)
     joined = b" ".join(found) + b" "
-    place, places = 0, [0]
-    for word in found:
-        place += len(word) + 1
-        places.append(place)
-    return [crc32(joined[a:b]) for a, b in zip(places, places[SEQUENCE:], strict=False)]
+    starts = list(map(add, accumulate(map(len, found), initial=0), count()))
+    return list(map(crc32, map(joined.__getitem__, map(slice, starts, starts[SEQUENCE:]))))
 
 
 @cache
@@ -92,21 +94,27 @@ def read_table() -> bytes:
 
 
 @cache
+def identifiers() -> dict[str, str]:
+    """Return all identifiers of the list, by their lower-case form."""
+    rows = (line.split("\t", 2)[1] for line in read_table().decode().splitlines()[1:])
+    return {name.lower(): name for names in rows for name in names.split()}
+
+
+@cache
 def index() -> Index:
     """Return the table, put in order at the first need."""
-    licences: list[Known] = []
-    by_hash: dict[int, list[int]] = {}
-    identifiers: dict[str, str] = {}
-    for line in read_table().decode().splitlines()[1:]:
-        kept, names, size, code = line.split("\t")
-        sample = array("I", base64.b64decode(code))
+    found = Index([], [], {}, {})
+    for number, line in enumerate(read_table().decode().splitlines()[1:]):
+        kept, _, size, code = line.split("\t")
+        sample = array("I", binascii.a2b_base64(code))
         if sys.byteorder == "big":
             sample.byteswap()
-        for value in sample:
-            by_hash.setdefault(value, []).append(len(licences))
-        licences.append(Known(tuple(kept.split()), int(size), len(sample)))
-        identifiers.update((name.lower(), name) for name in names.split())
-    return Index(licences, by_hash, identifiers)
+        found.licences.append(Known(tuple(kept.split()), int(size), len(sample)))
+        found.samples.append(sample)
+        for value in found.owner.keys() & sample:
+            found.others.setdefault(value, []).append(found.owner[value])
+        found.owner.update(zip(sample, repeat(number)))
+    return found
 
 
 def match(text: bytes) -> list[Match]:
@@ -115,20 +123,23 @@ def match(text: bytes) -> list[Match]:
     A licence has to stand in one piece: what is scattered over half as many words again does not count. What stands
     mostly in the piece of a surer one is not told.
     """
-    licences, by_hash, _ = index()
-    found: dict[int, list[tuple[int, int]]] = {}
-    for at, value in enumerate(sequences(text)):
-        for number in by_hash.get(value, ()):
-            found.setdefault(number, []).append((at, value))
+    licences, samples, owner, others = index()
+    hashes = sequences(text)
+    there = owner.keys() & hashes
+    shared = chain.from_iterable(map(others.__getitem__, others.keys() & there))
+    counts = Counter(chain(map(owner.__getitem__, there), shared))
+    likely = [number for number, count in counts.items() if count >= SHARE * licences[number].sample]
+    if not likely:
+        return []
+    seen = [(at, value) for at, value in enumerate(hashes) if value in there]
     pieces = []
-    for number, places in found.items():
-        licence = licences[number]
-        if len(places) >= SHARE * licence.sample and len({value for _, value in places}) >= SHARE * licence.sample:
-            piece = _densest(places, licence.size + licence.size // 2 + SLACK)
-            share = len({value for _, value in piece}) / licence.sample
-            if share >= SHARE:
-                weight = share**SHARPNESS * licence.size * (RARE_WEIGHT if COMMON.isdisjoint(licence.names) else 1)
-                pieces.append((-weight, number, share, piece))
+    for number in likely:
+        licence, sample = licences[number], frozenset(samples[number])
+        piece = _densest([place for place in seen if place[1] in sample], licence.size + licence.size // 2 + SLACK)
+        share = len({value for _, value in piece}) / licence.sample
+        if share >= SHARE:
+            weight = share**SHARPNESS * licence.size * (RARE_WEIGHT if COMMON.isdisjoint(licence.names) else 1)
+            pieces.append((-weight, number, share, piece))
     taken = bytearray(len(text) // 2 + SEQUENCE)  # by number of word
     matches = []
     for _, number, share, piece in sorted(pieces):
@@ -156,7 +167,6 @@ def _densest(places: list[tuple[int, int]], span: int) -> list[tuple[int, int]]:
     return places[start:end]
 
 
-def places(text: bytes, first: int, last: int) -> tuple[int, int]:
-    """Return where in a text the word with the first number begins, and where the one with the last ends."""
-    found = [one.span() for one in islice(_WORD.finditer(text.lower()), first, last + 1)]
-    return found[0][0], found[-1][1]
+def places(text: bytes) -> list[tuple[int, int]]:
+    """Return where each word of a text begins and ends."""
+    return list(map(re.Match.span, _WORD.finditer(text.lower())))

@@ -68,7 +68,9 @@ EXPRESSIONS = (
 
 _TAG = re.compile(rb"[ \t]*([^\r\n\x00]{1,300})")
 _COMMENT_END = re.compile(r"\s*(?:\*/|-->|#\}|\"\"\"|\*\)|[\"';].*$|\\n.*$|</?\w+>?.*$)\s*$")
-_SPACE = re.compile(r"[\s*#;/|\"\\]+")
+_SPACES = b'\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0*#;/|"\\'
+"""White space and comment signs."""
+_TO_SPACE = bytes.maketrans(_SPACES, b" " * len(_SPACES))
 
 
 def prepare() -> None:
@@ -123,8 +125,10 @@ def _texts(
             left -= len(piece)
             if left < 0:
                 return True
-            for licence in match(piece):
-                begin, end = places(piece, licence.first, licence.last)
+            matches = match(piece)
+            words = places(piece) if matches else []
+            for licence in matches:
+                begin, end = words[licence.first][0], words[licence.last][1]
                 texts.append((at + begin, at + end, licence.expression.partition("-")[0]))
                 found.setdefault(
                     (licence.expression, "text"),
@@ -182,7 +186,9 @@ def _notice(content: Content, end: int) -> Licence | None:
     before, after = bytes(content.data[start:end]), bytes(content.data[end : end + NEAR])
     start += before.rfind(b"\0") + 1
     raw = before[before.rfind(b"\0") + 1 :] + after.split(b"\0", 1)[0]
-    text = _SPACE.sub(" ", raw.decode("latin-1").lower())
+    spaced = raw.translate(_TO_SPACE).lower()
+    first, last = b" " * (spaced[:1] == b" "), b" " * (spaced[-1:] == b" " and not spaced.isspace())
+    text = (first + b" ".join(spaced.split()) + last).decode("latin-1")
     at = start
     for name, shape in notices():
         if shape.search(text[:140]):
