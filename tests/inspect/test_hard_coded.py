@@ -232,7 +232,7 @@ def outcome(inspector: ContentInspector, data: bytes) -> None:
 
 def test_broken_input() -> None:
     whole = b"".join(data for data, *_ in LINES + CODE) + b"".join(NOTHING_IN_LINES + NOTHING_IN_CODE)
-    for data in mangled(whole, count=200):
+    for data in mangled(whole, count=100):
         outcome(hard_coded.LINES, data)
         outcome(hard_coded.CODE, data)
         outcome(hard_coded.STORES, data)
@@ -253,8 +253,8 @@ def test_any_input(data: bytes) -> None:
      b'"""password="ab1"', b"htpasswd -b a ", b"a.password ", b"\\" * 20],
 )  # fmt: skip
 def test_time_is_bounded(piece: bytes) -> None:
-    data = piece * ((1 << 18) // len(piece))
+    data = piece * ((1 << 16) // len(piece))
     for inspector in (hard_coded.LINES, hard_coded.CODE, hard_coded.STORES):
         begun = time.process_time()
         outcome(inspector, data)
-        assert time.process_time() - begun < 3
+        assert time.process_time() - begun < 2

@@ -151,7 +151,7 @@ def test_too_many_are_said_to_be_too_many() -> None:
 
 def test_broken_input() -> None:
     whole = b"#!/usr/bin/perl\n" + b"\n".join(data for data, *_ in HITS) + b"\n".join(MISSES)
-    for data in mangled(whole, count=200):
+    for data in mangled(whole, count=100):
         outcome(data)
 
 
@@ -167,7 +167,7 @@ def test_any_input(data: bytes) -> None:
      b"a=req.body\na.a ", b"exec.exec.exec.req.query", b"' \\' $QUERY_STRING", b"a = a = a = $_GET "],
 )  # fmt: skip
 def test_time_is_bounded(piece: bytes) -> None:
-    data = b"#!perl\n" + piece * ((1 << 18) // len(piece))
+    data = b"#!perl\n" + piece * ((1 << 16) // len(piece))
     begun = time.process_time()
     outcome(data)
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < 2
