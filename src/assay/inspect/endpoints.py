@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
 from assay.facts.network import Endpoint
@@ -23,7 +25,6 @@ from .base import Buffer, Content, ContentInspector, Expression, numbered
 from .endpoints_tables import (
     ALGORITHMS,
     ANNOUNCE,
-    CERTIFICATE,
     COMMENT,
     COMMON,
     HEADS,
@@ -32,18 +33,20 @@ from .endpoints_tables import (
     LOCAL_ENDINGS,
     MAN,
     MEMBERS,
-    NAMESPACE,
     NAMESPACE_BEFORE,
     NOT_NETWORK,
     SCHEMES,
+    SCOPES,
     SUFFIXES,
     UNIT_ENDINGS,
     WELL_KNOWN,
-    address_before,
+    is_address_before,
+    is_version_before,
     purposes,
     read_suffixes,
+    shown_by,
     suffix_of,
-    version_before,
+    words_before,
 )
 from .scan import MAX_HITS
 
@@ -76,12 +79,14 @@ _MAIL_BACK = re.compile(rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
 _QUAD_BACK = re.compile(rb"[0-9.]{1,15}")
 _SIX_BACK = re.compile(rb"[0-9A-Fa-f:]{1,39}")
 
+_AUTHORITY = re.compile(rb"[^/?#]*")
 _URL = re.compile(rb"(?:[^\x00-\x20\"'<>\\^`{|}\x7f]|\{[\w.:!-]{0,40}\}|<[\w -]{1,30}>(?=[/:.\w]))+")
 _TROFF = re.compile(rb"\\([-&:/%|^]|\(hy)")
 _NAME = re.compile(rb"[A-Za-z0-9.-]{0,253}")
 _QUAD = re.compile(rb"[0-9.]{1,15}")
 _SIX = re.compile(rb"[0-9A-Fa-f:]{0,39}(?:\.\d{1,3}){0,3}")
 _DER_TAG = re.compile(rb"\.(?:[a-z]{2,6}|p7c)(0[^/.]{0,2})\Z")
+_PREFIX = re.compile(rb"/\d{1,2}(?!\d)")
 _PORT = re.compile(rb":(\d{2,5})(?![\d.:])")
 _TEMPLATE = re.compile(r"%[-0-9.*l]*[sdiux@]|\$|\{|<|\*|%\(")
 _LABELS = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
@@ -217,19 +222,19 @@ def _url(data: Buffer, end: int, kind: str) -> Place | None:
         raw = match[0]
         length = min(len(window), len(raw) + 2 * window[: len(raw) + 16].count(b"\\"))
     raw = _trimmed(raw)
-    authority = re.split(rb"[/?#]", raw, maxsplit=1)[0]
+    authority = _AUTHORITY.match(raw)[0]  # type: ignore[index]  # it matches an empty text, too
     path = raw[len(authority) :].split(b"?", 1)[0].split(b"#", 1)[0]
     where = authority.rpartition(b"@")[2]
-    host, port = _split(where.decode("utf-8", "backslashreplace"))
+    host, port, template = _split(where)
     if host is None:
         return None
     if kind not in ("text", "script") and (tag := _DER_TAG.search(path or where)):
         # In a certificate, the next element follows without a break; its tag is the character 0.
         if path:
             path = path[: tag.start(1)]
-        elif not _TEMPLATE.search(host) and suffix_of(host.lower())[0] is None:
+        elif not template and suffix_of(host.lower())[0] is None:
             where = where[: tag.start(1)]
-            host, port = _split(where.decode("utf-8", "backslashreplace"))
+            host, port, template = _split(where)
             if host is None:
                 return None
     known = name in SCHEMES
@@ -239,7 +244,6 @@ def _url(data: Buffer, end: int, kind: str) -> Place | None:
             (name[cut:] for cut in range(1, len(name) - 2) if name[cut:] in ("http", "https", "ftp")), None
         )
         name, known = known_end or name, known_end is not None
-    template = _TEMPLATE.search(host) is not None
     if not template and not _is_host(host, known):
         return None
     if kind not in ("text", "script") and not template and not _is_likely(host.lower(), window[length : length + 1]):
@@ -254,6 +258,8 @@ def _trimmed(raw: bytes) -> bytes:
     """Return a URL without the punctuation of the sentence that it stands in."""
     while raw:
         last = raw[-1:]
+        if last.isalnum() or last == b"/":
+            break
         if (
             last in b".,;:!?'*_~"
             or (last == b")" and raw.count(b"(") < raw.count(b")"))
@@ -265,16 +271,19 @@ def _trimmed(raw: bytes) -> bytes:
     return raw
 
 
-def _split(where: str) -> tuple[str | None, int | None]:
-    """Return (host, port) of an authority without user information; (None, None) if it has no host."""
+@lru_cache(1 << 13)
+def _split(authority: bytes) -> tuple[str | None, int | None, bool]:
+    """Return (host, port, whether the host is a template) of an authority without user information."""
+    where = authority.decode("utf-8", "backslashreplace")
     if where.startswith("["):
         host, _, rest = where[1:].partition("]")
         port = rest[1:] if rest.startswith(":") else ""
     else:
         host, _, port = where.partition(":") if not where.startswith("%(") else (where, "", "")
     if not host:
-        return None, None
-    return host, int(port) if port.isdecimal() and port.isascii() and 0 < int(port[:6]) < 65536 else None
+        return None, None, False
+    number = int(port) if port.isdecimal() and port.isascii() and 0 < int(port[:6]) < 65536 else None
+    return host, number, _TEMPLATE.search(host) is not None
 
 
 def _is_likely(host: str, after: bytes) -> bool:
@@ -286,6 +295,7 @@ def _is_likely(host: str, after: bytes) -> bool:
     return host.rpartition(".")[2] in LOCAL_ENDINGS
 
 
+@lru_cache(1 << 13)
 def _is_host(host: str, known: bool) -> bool:
     name = host.lower()
     if ":" in name:
@@ -413,10 +423,11 @@ def _named(data: Buffer, start: int, at: int, text: str) -> Place:
     return Place(start, at + (len(match[0]) if match and port else 0), "host", value[:MAX_VALUE], None, text, port)
 
 
-def _address(text: str) -> ipaddress.IPv4Address | None:
+def _address(text: str) -> int | None:
+    """Return an IPv4 address as a number; None if it is none. No part of one begins with a zero."""
     try:
-        return ipaddress.IPv4Address(text)  # refuses leading zeros
-    except ValueError:
+        return int.from_bytes(inet_pton(AF_INET, text), "big")
+    except (OSError, ValueError):
         return None
 
 
@@ -428,10 +439,9 @@ def _quad(data: Buffer, end: int, kind: str) -> Place | None:
     start, at = end - len(head), end + (len(match[0]) if match else 0)
     if text.endswith("."):
         text, at = text[:-1], at - 1
-    address = _address(text)
-    if address is None:
+    number = _address(text)
+    if number is None:
         return None
-    number = int(address)
     if number >> 24 == 0 or ((~number & 0xFFFFFFFF) + 1) & (~number & 0xFFFFFFFF) == 0:
         return None  # "this network", or a mask
     before = _back(_PRINTABLE_BACK, data, start, 48)
@@ -443,11 +453,11 @@ def _quad(data: Buffer, end: int, kind: str) -> Place | None:
     ):
         return None
     line = before.decode("latin-1")
-    if version_before().search(line):
+    if is_version_before(line):
         return None
     port = _PORT.match(after)
-    prefix = re.match(rb"/\d{1,2}(?!\d)", after)
-    words = address_before().search(line) is not None
+    prefix = _PREFIX.match(after)
+    words = is_address_before(line)
     a, b = number >> 24, number >> 16 & 0xFF
     typical = (
         (a, b) in ((192, 168), (169, 254)) or (a == 172 and 16 <= b < 32) or text.startswith(("127.0.0.", "127.0.1."))
@@ -527,21 +537,9 @@ def _is_mail(local: str, host: str, text: bool, bracketed: bool) -> bool:
 
 
 def _describe(data: Buffer, place: Place, about: str | None) -> Endpoint | None:
-    host, domain, suffix, scope = place.host, None, None, "global"
-    assert host is not None
-    if place.kind in ("ipv4", "ipv6") or ":" in host or host.replace(".", "").isdecimal():
-        scope = _scope(host)
-    else:
-        name = host.rstrip(".")
-        cut = max((match.end() for match in _TEMPLATE.finditer(name)), default=-1)
-        whole = name if cut < 0 else name[name.find(".", cut) + 1 :] if "." in name[cut:] else ""
-        if cut >= 0 and not (whole and _LABELS.fullmatch(whole) and suffix_of(whole)[0]):
-            host, scope = None, "unknown"
-        else:
-            domain, suffix = suffix_of(whole)
-            scope = _scope_of_name(whole, domain, suffix)
-    line = _back(_PRINTABLE_BACK, data, place.start, BEFORE).decode("utf-8", "backslashreplace")
-    purpose, context = _purpose(line, place.value, about)
+    assert place.host is not None
+    host, domain, suffix, scope = _about(place.host, place.kind in ("ipv4", "ipv6"))
+    purpose, context = _purpose(_back(_PRINTABLE_BACK, data, place.start, BEFORE), place.value, about)
     return Endpoint(
         offset=place.start,
         kind=place.kind,
@@ -557,26 +555,42 @@ def _describe(data: Buffer, place: Place, about: str | None) -> Endpoint | None:
     )
 
 
-_DOCUMENTED = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
-_SHARED = ipaddress.ip_network("100.64.0.0/10")
+@lru_cache(1 << 13)
+def _about(host: str, address: bool) -> tuple[str | None, str | None, str | None, str]:
+    """Return (host, registrable domain, public suffix, scope) of a host; of a template, without what is filled in."""
+    if address or ":" in host or host.replace(".", "").isdecimal():
+        return host, None, None, _scope(host)
+    name = host.rstrip(".")
+    cut = max((match.end() for match in _TEMPLATE.finditer(name)), default=-1)
+    whole = name if cut < 0 else name[name.find(".", cut) + 1 :] if "." in name[cut:] else ""
+    if cut >= 0 and not (whole and _LABELS.fullmatch(whole) and suffix_of(whole)[0]):
+        return None, None, None, "unknown"
+    domain, suffix = suffix_of(whole)
+    return host, domain, suffix, _scope_of_name(whole, domain, suffix)
+
+
+_DOCUMENTED = ipaddress.ip_network("2001:db8::/32")
 
 
 def _scope(text: str) -> str:
+    number = _address(text)
+    if number is not None:
+        return SCOPES[bisect(SCOPES, (number, "~")) - 1][1]
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.IPv6Address(text.partition("%")[0])
     except ValueError:
         return "unknown"
     if address.is_loopback:
         return "loopback"
     if address.is_multicast:
         return "multicast"
-    if any(address in network for network in _DOCUMENTED):
+    if address in _DOCUMENTED:
         return "documentation"
     if address.is_link_local:
         return "link-local"
     if address.is_unspecified or address.is_reserved:
         return "reserved"
-    return "private" if address.is_private or address in _SHARED else "global"
+    return "private" if address.is_private else "global"
 
 
 def _scope_of_name(name: str, domain: str | None, suffix: str | None) -> str:
@@ -588,21 +602,35 @@ def _scope_of_name(name: str, domain: str | None, suffix: str | None) -> str:
     return "local" if suffix is None or "." not in name else "global"
 
 
-def _purpose(line: str, value: str, about: str | None) -> tuple[str | None, str | None]:
-    """Return (purpose, what shows it)."""
-    if found := NAMESPACE.search(value):
-        return "namespace", found[0]
+def _purpose(before: bytes, value: str, about: str | None) -> tuple[str | None, str | None]:
+    """Return (purpose, what shows it).
+
+    Args:
+        before: the line before the address.
+        value: the address.
+        about: what kind of documentation it stands in, if any.
+    """
+    line = before.decode("utf-8", "backslashreplace")
+    of_value = shown_by(value)
+    if "namespace" in of_value:
+        return "namespace", of_value["namespace"]
     if found := NAMESPACE_BEFORE.search(line):
         return "namespace", found[0]
-    if found := CERTIFICATE.search(value):
-        return "certificate", found[0]
+    if "certificate" in of_value:
+        return "certificate", of_value["certificate"]
     if about is not None:
         return "documentation", about
     near = line[-100:]
-    for purpose, before, inside in purposes():
-        if found := before.search(near) or inside.search(value):
-            return purpose, found[0]
-    if found := COMMENT.match(line):
+    # Capital letters are made small here, once and length for length: the engine is much slower where it has to.
+    small = before.lower().decode("utf-8", "backslashreplace")[-100:]
+    of_line = words_before().search(small) is not None
+    if of_line or of_value:
+        for purpose, words, _ in purposes():
+            if of_line and (found := words.search(small)):
+                return purpose, near[found.start() : found.end()]
+            if purpose in of_value:
+                return purpose, of_value[purpose]
+    if COMMENT.match(line):
         return "documentation", line
     key = line.strip()
     return None, key if key.endswith(("=", ":", '"', "'")) else None

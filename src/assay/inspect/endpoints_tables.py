@@ -2,13 +2,14 @@
 
 Sources: IANA, "Uniform Resource Identifier (URI) Schemes" and "Root Zone Database"; Public Suffix List (the data of the
 package publicsuffixlist; its own reader takes a quarter of a second to load, a set of lines does not); RFC 2606 and
-RFC 6761 (reserved names); RFC 5737, RFC 3849 (documentation addresses).
+RFC 6761 (reserved names); RFC 5737, RFC 3849 (documentation addresses); IANA, "IPv4 Special-Purpose Address Registry".
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -91,21 +92,17 @@ HEADS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 )  # fmt: skip
 """Beginnings of contents that are read by people: what they name is not called by a program."""
 
-NAMESPACE = re.compile(
-    r"https?://(?:(?:www\.)?w3\.org/(?:\d{4}|TR|XML|ns|Graphics)\b|schemas\.|xmlns\.|(?:www\.)?purl\.org|ns\.adobe\.com"
-    r"|uri\.etsi\.org|json-schema\.org|docs\.oasis-open\.org|(?:www\.)?oasis-open\.org/docbook|docbook\.sourceforge\.net"
-    r"|docbook\.org|relaxng\.org|(?:www\.)?freedesktop\.org/standards|(?:www\.)?inkscape\.org/namespaces)"
-    r"|\.(?:dtd|xsd|rng|rdf|owl)$",
-    re.IGNORECASE,
-)
 NAMESPACE_BEFORE = re.compile(
     r"""(?:xmlns(?::[\w.-]+)?|xsi:\w+|targetNamespace|namespace|\$schema|\$id|@context|schemaLocation|DOCTYPE|SYSTEM|PUBLIC)\b["']?[^<>]{0,60}$"""
 )
-CERTIFICATE = re.compile(
-    r"//(?:crl|ocsp|pki|cacerts?|aia)\d*[.-]|[./-](?:crl|ocsp)\d*[./]|\.(?:crl|crt|p7c)$|/(?:cps|rpa)(?:/|$)",
-    re.IGNORECASE,
+# All in small letters, and so is what they are looked for in.
+_NAMESPACE = (
+    r"https?://(?:(?:www\.)?(?:w3\.org/(?:\d{4}|tr|xml|ns|graphics)\b|oasis-open\.org/docbook"
+    r"|freedesktop\.org/standards|inkscape\.org/namespaces|purl\.org)|schemas\.|xmlns\.|ns\.adobe\.com|uri\.etsi\.org"
+    r"|json-schema\.org|docs\.oasis-open\.org|docbook\.sourceforge\.net|docbook\.org|relaxng\.org)"
+    r"|\.(?:dtd|xsd|rng|rdf|owl)$"
 )
-
+_CERTIFICATE = r"//(?:crl|ocsp|pki|cacerts?|aia)\d*[.-]|[./-](?:crl|ocsp)\d*[./]|\.(?:crl|crt|p7c)$|/(?:cps|rpa)(?:/|$)"
 _PURPOSES = (
     (
         "time",
@@ -127,15 +124,13 @@ _PURPOSES = (
         "update",
         r"firmware|\b(?:auto|self)?[_-]?(?:update|upgrade)(?:s|r)?[_ -]?(?:url|uri|host|server|from|via|check|site)"
         r"|\bf?ota\b|^\s*deb(?:-src)?\s|baseurl|mirrorlist|metalink|^\s*src/gz",
-        r"(?:^|[/._-])(?:updates?|upgrade|firmware|fota|ota)(?:[/._-]|$)"
-        r"|//(?:deb|repo|dl|archive|security)\.",
+        r"(?:^|[/._-])(?:updates?|upgrade|firmware|fota|ota)(?:[/._-]|$)|//(?:deb|repo|dl|archive|security)\.",
     ),
     ("test", r"\b(?:unit|self)?[_-]?test(?:s|ing)?[_ -]?(?:url|host|server)?\b\W*$", r"(?:^|[/.])tests?[.-]"),
     (
         "documentation",
-        r"\bsee\b|\bbugs?\b|\breport\b|home ?page|documentation|copyright|licen[cs]e|more info"
-        r"|available (?:at|from|on)|\bvisit\b|\brefer|written by|manual|\bwiki\b|\bRFC\b|reference|for details"
-        r"|author|maintainer|website",
+        r"\b(?:see\b|bugs?\b|report\b|visit\b|refer|wiki\b|rfc\b)|home ?page|documentation|copyright|licen[cs]e"
+        r"|more info|available (?:at|from|on)|written by|manual|reference|for details|author|maintainer|website",
         r"gnu\.org|//(?:bugs?|bugzilla|wiki|docs?|manual|man\d?|help|lists)\.|/(?:docs?|manual|bugs|issues|licen[cs]es?"
         r"|wiki|rfcs?|man|html)(?:/|$)|creativecommons\.org|ietf\.org|rfc-editor\.org|opensource\.org|launchpad\.net/bugs",
     ),
@@ -145,36 +140,112 @@ _PURPOSES = (
 @cache
 def purposes() -> tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...]:
     """Return (purpose, words in the line before the address, parts of the address itself), in order."""
-    return tuple(
-        (purpose, re.compile(before, re.IGNORECASE), re.compile(value, re.IGNORECASE))
-        for purpose, before, value in _PURPOSES
-    )
+    return tuple((purpose, re.compile(before), re.compile(value)) for purpose, before, value in _PURPOSES)
+
+
+@cache
+def words_before() -> re.Pattern[str]:
+    """Return the words of all purposes in one: most lines hold none of them."""
+    return re.compile("|".join(before for _, before, _ in _PURPOSES))
+
+
+@cache
+def _in_value() -> tuple[re.Pattern[str], tuple[tuple[str, re.Pattern[str]], ...]]:
+    parts = (("namespace", _NAMESPACE), ("certificate", _CERTIFICATE), *((name, value) for name, _, value in _PURPOSES))
+    return re.compile("|".join(part for _, part in parts)), tuple((name, re.compile(part)) for name, part in parts)
+
+
+@lru_cache(1 << 13)  # the same addresses stand in many contents
+def shown_by(value: str) -> dict[str, str]:
+    """Return what an address alone may be for, and the part of it that shows it."""
+    small = value.lower() if value.isascii() else value.encode().lower().decode()
+    every, parts = _in_value()
+    if every.search(small) is None:
+        return {}
+    return {name: value[found.start() : found.end()] for name, part in parts if (found := part.search(small))}
 
 
 COMMENT = re.compile(r"""\s*(#(?!!)|//|/\*|;|\.\\"|--|dnl\b|rem\b|<!--)""", re.IGNORECASE)
 
 
 @cache
-def version_before() -> re.Pattern[str]:
+def _version() -> re.Pattern[str]:
     """Return what stands before a version, or the number of a section."""
     return re.compile(
         r"(?:\bv|\bver|\bvers|version|release|\brev|revision|build|firmware|since|until|\boid|section|\bsec|chapter|figure"
-        r"|clause|\bTS|\bTR|\bRFC|upstream|upgrade to|update to|new|[<>~]=?|\(=|PublicKeyToken"
-        r"|assembly|§|libc|kernel|linux)[\s:=\"'.(-]*$",
+        r"|clause|\bTS|\bTR|\bRFC|upstream|upgrade to|update to|new|[<>~]|PublicKeyToken|assembly|§|libc|kernel"
+        r"|linux)\Z",
         re.IGNORECASE,
     )
 
 
 @cache
-def address_before() -> re.Pattern[str]:
-    """Return what stands before an address."""
+def _addressed() -> re.Pattern[str]:
+    """Return what stands before an address: a word, whole or with more letters behind."""
     return re.compile(
         r"(?:addr(?:ess)?(?:es)?|\bip\b|ipv4|ipv6|ip6?_\w+|hosts?|servers?|\bdns\w*|nameservers?|gateways?|\bgw|bind|listen|route|peer"
         r"|remote|dest(?:ination)?|\bdst|\bsrc|source|subnet|network|\bnet|inet6?|ping6?|proxy|range|local|iface|interface|\bntp"
-        r"|pool|forward(?:ers?)?|\burl|allow|deny|prefix|mask|broadcast|via|endpoint|upstream)\w{0,12}[\s:=\"'\[({,]*$",
+        r"|pool|forward(?:ers?)?|\burl|allow|deny|prefix|mask|broadcast|via|endpoint|upstream)\w{0,12}\Z",
         re.IGNORECASE,
     )
 
+
+_SPACE = " \t\x85\xa0"
+_VERSION_SIGNS = _SPACE + ":=\"'.(-"
+_LAST_WORD = re.compile(r"\w*")
+
+
+def is_version_before(line: str) -> bool:
+    """Tell whether a line (Latin-1, without control characters but the tab) announces a version at its end."""
+    words = line.rstrip(_VERSION_SIGNS)
+    return "(=" in line[len(words) :] or _is_version(words[-20:])
+
+
+@lru_cache(1 << 12)
+def _is_version(words: str) -> bool:
+    return _version().search(words) is not None
+
+
+def is_address_before(line: str) -> bool:
+    """Tell whether a line (as for `is_version_before`) announces an address at its end."""
+    word = _LAST_WORD.match(line.rstrip(_SPACE + ":=\"'[({,")[::-1])
+    return word is not None and _is_addressed(word[0][::-1])
+
+
+@lru_cache(1 << 12)
+def _is_addressed(word: str) -> bool:
+    return bool(word) and _addressed().search(word) is not None
+
+
+def _scopes() -> Iterator[tuple[int, str]]:
+    yield 0, "reserved"
+    end = 1
+    for line in _RANGES.split("\n"):
+        network, length, scope = line.replace("/", " ").split()
+        start = int.from_bytes(bytes(map(int, network.split("."))), "big")
+        if start > end:
+            yield end, "global"
+        yield max(start, end), scope
+        end = start + (1 << 32 - int(length))
+
+
+_RANGES = """0.0.0.0/8 private
+10.0.0.0/8 private
+100.64.0.0/10 private
+127.0.0.0/8 loopback
+169.254.0.0/16 link-local
+172.16.0.0/12 private
+192.0.0.0/29 private
+192.0.0.170/31 private
+192.0.2.0/24 documentation
+192.168.0.0/16 private
+198.18.0.0/15 private
+198.51.100.0/24 documentation
+203.0.113.0/24 documentation
+224.0.0.0/4 multicast
+240.0.0.0/4 reserved"""
+SCOPES = tuple(_scopes())
+"""(first address, scope) of each range of IPv4 addresses, in order. 0.0.0.0 itself is reserved."""
 
 WELL_KNOWN = _set(
     "8.8.8.8 8.8.4.4 1.1.1.1 1.0.0.1 9.9.9.9 208.67.222.222 208.67.220.220 114.114.114.114 223.5.5.5 223.6.6.6 "
