@@ -43,13 +43,11 @@ def build(packages: Collection[str]) -> Path:
     """
     if shutil.which("unshare") is None:
         raise Unavailable("no unshare (package util-linux)")
-    wanted = sorted({*BASE, *packages})
-    root = HOME / f"root-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:12]}"
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("w") as lock:  # several processes run tests, and fetch into one folder
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            _make(root, wanted)
+        base, common = _made(BASE)
+        root, _ = _made(tuple(sorted({*BASE, *packages})), base, common)
     try:
         _enter(root)
     except (OSError, subprocess.SubprocessError) as error:
@@ -57,27 +55,56 @@ def build(packages: Collection[str]) -> Path:
     return root
 
 
-def _make(root: Path, wanted: list[str]) -> None:
-    partial = root.with_suffix(f".{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        _, files = demo.obtain(
-            HOME / "packages", lambda: demo.resolve(wanted, lambda entry: entry.name not in LEFT_OUT)
-        )
-    except demo.Missing as missing:
-        raise Unavailable(str(missing)) from missing
-    with subprocess.Popen(["tar", "-x", "-p", "-C", str(partial)], stdin=subprocess.PIPE) as tar:
-        assert tar.stdin is not None
-        merger = demo.Merger(tar.stdin)
-        for file in files:
-            merger.add(file)
-        merger.finish()
-    _accounts(partial)
-    (partial / "dev").mkdir(exist_ok=True)
+def _made(wanted: tuple[str, ...], base: Path | None = None, common: Collection[str] = ()) -> tuple[Path, list[str]]:
+    """Return a root file system and the names of the package files in it.
+
+    Args:
+        wanted: packages.
+        base: a root file system to begin with, of which files are shared (hard links).
+        common: names of the package files in that.
+    """
+    root = HOME / f"root-{hashlib.sha256(' '.join(wanted).encode()).hexdigest()[:12]}"
+    listed = root.with_suffix(".txt")
+    if not listed.exists():
+        partial = root.with_suffix(".partial")
+        for old in (partial, root):
+            shutil.rmtree(old, ignore_errors=True)
+        try:
+            _, files = demo.obtain(
+                HOME / "packages", lambda: demo.resolve(wanted, lambda entry: entry.name not in LEFT_OUT)
+            )
+        except demo.Missing as missing:
+            raise Unavailable(str(missing)) from missing
+        if base is not None:
+            subprocess.run(["cp", "-al", str(base), str(partial)], check=True)
+        partial.mkdir(exist_ok=True)
+        status = partial / "var/lib/dpkg/status"
+        known = status.read_text() if status.exists() else ""
+        status.unlink(missing_ok=True)
+        # tar puts a new file in the place of an old one, and so changes none that is shared.
+        with subprocess.Popen(["tar", "-x", "-p", "-C", str(partial)], stdin=subprocess.PIPE) as tar:
+            assert tar.stdin is not None
+            merger = demo.Merger(tar.stdin)
+            for file in files:
+                if file.name not in common:
+                    merger.add(file)
+            merger.finish()
+        text = status.read_text()
+        status.unlink()
+        status.write_text(f"{known}\n{text}" if known else text)
+        if base is None:
+            _furnish(partial)
+        partial.rename(root)
+        listed.write_text("".join(f"{file.name}\n" for file in files))
+    return root, listed.read_text().split()
+
+
+def _furnish(root: Path) -> None:
+    """Add what is there once a system is installed and runs: accounts, devices."""
+    _accounts(root)
+    (root / "dev").mkdir(exist_ok=True)
     for device in ("null", "urandom", "random"):  # a file will do for reading, and needs no rights
-        (partial / "dev" / device).write_bytes(b"" if device == "null" else os.urandom(4096))
-    partial.rename(root)
+        (root / "dev" / device).write_bytes(b"" if device == "null" else os.urandom(4096))
 
 
 def _enter(root: Path) -> None:
