@@ -12,9 +12,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from socket import AF_INET, inet_pton
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from .base import Buffer, Content, ContentInspector, Expression, numbered
 from .endpoints_tables import (
     ALGORITHMS,
     ANNOUNCE,
+    ANY_BEFORE,
     COMMENT,
     COMMON,
     HEADS,
@@ -40,13 +41,13 @@ from .endpoints_tables import (
     SUFFIXES,
     UNIT_ENDINGS,
     WELL_KNOWN,
+    WORDS_BEFORE,
     is_address_before,
     is_version_before,
-    purposes,
+    pattern,
     read_suffixes,
     shown_by,
     suffix_of,
-    words_before,
 )
 from .scan import MAX_HITS
 
@@ -133,7 +134,7 @@ def inspect(content: Content) -> Iterator[Endpoint]:
         return
     readers = (_url, _host, _keyed_host, _quad, _six, _mail)
     data, taken = content.data, 0
-    about = _read_by_people(content)
+    about = partial(_read_by_people, content.head[:4096], content.kind)
     found: dict[tuple[str, str], Found] = {}
     for end, number in places:
         if end <= taken + 1:  # inside the last one; a host's ending is told one character late
@@ -169,21 +170,21 @@ def _counted(found: Found) -> Endpoint:
     )  # fmt: skip
 
 
-def _read_by_people(content: Content) -> str | None:
+@lru_cache(1)
+def _read_by_people(head: bytes, kind: str) -> str | None:
     """Return what kind of documentation a content is, None if it does not begin as one."""
-    head = content.head[:4096]
     if MAN.match(head):
         return "manual page"
     found = next((name for name, shape in HEADS if shape.match(head)), None)
-    return found or ("prose" if content.kind == "text" and _is_prose(head) else None)
+    return found or ("prose" if kind == "text" and _is_prose(head) else None)
 
 
 def _is_prose(head: bytes) -> bool:
     """Tell sentences from settings and code: three words in a row on every third line, assignments on few."""
     lines = [line for line in head.split(b"\n")[:-1] if line and not line.isspace()][:80]
-    sentences = sum(_SENTENCE.search(line) is not None for line in lines)
-    code = sum(_CODE.search(line) is not None for line in lines)
-    return len(lines) >= 6 and sentences * 3 >= len(lines) and code * 8 <= len(lines)
+    if len(lines) < 6 or sum(map(bool, map(_CODE.search, lines))) * 8 > len(lines):
+        return False
+    return sum(map(bool, map(_SENTENCE.search, lines))) * 3 >= len(lines)
 
 
 # -- shapes ------------------------------------------------------------------------------------------------------------
@@ -536,7 +537,7 @@ def _is_mail(local: str, host: str, text: bool, bracketed: bool) -> bool:
 # -- what is told of them ----------------------------------------------------------------------------------------------
 
 
-def _describe(data: Buffer, place: Place, about: str | None) -> Endpoint | None:
+def _describe(data: Buffer, place: Place, about: Callable[[], str | None]) -> Endpoint | None:
     assert place.host is not None
     host, domain, suffix, scope = _about(place.host, place.kind in ("ipv4", "ipv6"))
     purpose, context = _purpose(_back(_PRINTABLE_BACK, data, place.start, BEFORE), place.value, about)
@@ -602,13 +603,13 @@ def _scope_of_name(name: str, domain: str | None, suffix: str | None) -> str:
     return "local" if suffix is None or "." not in name else "global"
 
 
-def _purpose(before: bytes, value: str, about: str | None) -> tuple[str | None, str | None]:
+def _purpose(before: bytes, value: str, about: Callable[[], str | None]) -> tuple[str | None, str | None]:
     """Return (purpose, what shows it).
 
     Args:
         before: the line before the address.
         value: the address.
-        about: what kind of documentation it stands in, if any.
+        about: says what kind of documentation it stands in, if any.
     """
     line = before.decode("utf-8", "backslashreplace")
     of_value = shown_by(value)
@@ -618,15 +619,15 @@ def _purpose(before: bytes, value: str, about: str | None) -> tuple[str | None, 
         return "namespace", found[0]
     if "certificate" in of_value:
         return "certificate", of_value["certificate"]
-    if about is not None:
-        return "documentation", about
+    if (documentation := about()) is not None:
+        return "documentation", documentation
     near = line[-100:]
     # Capital letters are made small here, once and length for length: the engine is much slower where it has to.
     small = before.lower().decode("utf-8", "backslashreplace")[-100:]
-    of_line = words_before().search(small) is not None
+    of_line = pattern(ANY_BEFORE).search(small) is not None
     if of_line or of_value:
-        for purpose, words, _ in purposes():
-            if of_line and (found := words.search(small)):
+        for purpose, words in WORDS_BEFORE:
+            if of_line and (found := pattern(words).search(small)):
                 return purpose, near[found.start() : found.end()]
             if purpose in of_value:
                 return purpose, of_value[purpose]

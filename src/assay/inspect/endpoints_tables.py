@@ -137,32 +137,25 @@ _PURPOSES = (
 )
 
 
-@cache
-def purposes() -> tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...]:
-    """Return (purpose, words in the line before the address, parts of the address itself), in order."""
-    return tuple((purpose, re.compile(before), re.compile(value)) for purpose, before, value in _PURPOSES)
+pattern = cache(re.compile)
+"""Compiles an expression at its first use: most are never needed."""
 
-
-@cache
-def words_before() -> re.Pattern[str]:
-    """Return the words of all purposes in one: most lines hold none of them."""
-    return re.compile("|".join(before for _, before, _ in _PURPOSES))
-
-
-@cache
-def _in_value() -> tuple[re.Pattern[str], tuple[tuple[str, re.Pattern[str]], ...]]:
-    parts = (("namespace", _NAMESPACE), ("certificate", _CERTIFICATE), *((name, value) for name, _, value in _PURPOSES))
-    return re.compile("|".join(part for _, part in parts)), tuple((name, re.compile(part)) for name, part in parts)
+WORDS_BEFORE = tuple((purpose, words) for purpose, words, _ in _PURPOSES)
+"""(purpose, words in the line before the address), in order of purpose."""
+ANY_BEFORE = "|".join(words for _, words in WORDS_BEFORE)
+"""The words of all purposes in one: most lines hold none of them."""
+_IN_VALUE = (("namespace", _NAMESPACE), ("certificate", _CERTIFICATE), *((name, value) for name, _, value in _PURPOSES))
+_ANY_IN_VALUE = "|".join(part for _, part in _IN_VALUE)
 
 
 @lru_cache(1 << 13)  # the same addresses stand in many contents
 def shown_by(value: str) -> dict[str, str]:
     """Return what an address alone may be for, and the part of it that shows it."""
     small = value.lower() if value.isascii() else value.encode().lower().decode()
-    every, parts = _in_value()
-    if every.search(small) is None:
+    if pattern(_ANY_IN_VALUE).search(small) is None:
         return {}
-    return {name: value[found.start() : found.end()] for name, part in parts if (found := part.search(small))}
+    found = ((name, pattern(part).search(small)) for name, part in _IN_VALUE)
+    return {name: value[match.start() : match.end()] for name, match in found if match}
 
 
 COMMENT = re.compile(r"""\s*(#(?!!)|//|/\*|;|\.\\"|--|dnl\b|rem\b|<!--)""", re.IGNORECASE)
@@ -269,16 +262,20 @@ def _text() -> bytes:
 
 @cache
 def _rules() -> frozenset[str]:
-    rules = set()
+    """Return the rules that are ASCII; in `_encoded` are the others, which few hosts need and which cost as much."""
+    lines = _text().decode("utf-8").split("\n")
+    return frozenset(line for line in lines if line.isascii() and line[:2] not in ("", "//"))
+
+
+@cache
+def _encoded() -> frozenset[str]:
+    """Return the other rules as they stand in host names (RFC 3492), and the ASCII ones."""
+    found = set(_rules())
     for line in _text().decode("utf-8").split("\n"):
-        rule = line.strip()
-        if rule and not rule.startswith("//"):
-            if not rule.isascii():
-                rule = ".".join(
-                    part if part.isascii() else f"xn--{part.encode('punycode').decode()}" for part in rule.split(".")
-                )
-            rules.add(rule)
-    return frozenset(rules)
+        if not line.isascii() and not line.startswith("//"):
+            parts = line.split(".")
+            found.add(".".join(p if p.isascii() else f"xn--{p.encode('punycode').decode()}" for p in parts))
+    return frozenset(found)
 
 
 @lru_cache(1 << 14)  # the same few names come again and again
@@ -287,7 +284,7 @@ def suffix_of(host: str) -> tuple[str | None, str | None]:
 
     Source: https://publicsuffix.org/list/, "Algorithm": the longest rule wins, an exception (!) over all.
     """
-    rules = _rules()
+    rules = _encoded() if "xn--" in host else _rules()
     labels = host.split(".")
     length = 0
     for start in range(max(0, len(labels) - 8), len(labels)):
