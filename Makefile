@@ -51,7 +51,7 @@ examine: .venv/runtime
 test: tools lint
 	@.venv/bin/pytest -n auto
 
-PYTHON_CODE = src tests tools benchmarks benchmarks/examine benchmarks/hostile benchmarks/big
+PYTHON_CODE = src tests tools benchmarks benchmarks/examine benchmarks/hostile benchmarks/big benchmarks/inspectors
 
 lint: .venv/dev
 	@.venv/bin/ruff check $(PYTHON_CODE)

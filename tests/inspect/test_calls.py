@@ -1,4 +1,4 @@
-"""Call sites: counts against objdump and capstone, on what the machine's compiler makes and on its own programs."""
+"""Call sites: counts against objdump, on what the machine's compiler makes and on its own programs."""
 
 from __future__ import annotations
 
