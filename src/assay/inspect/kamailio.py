@@ -54,8 +54,8 @@ _TRUE = frozenset({"yes", "true", "on", "1"})
 
 
 def wants_path(path: str) -> bool:
-    """Tell whether a file lies where Kamailio's configuration lies."""
-    return path.endswith(".cfg") and "/kamailio" in path
+    """Tell whether a file lies where Kamailio's configuration lies; its documentation has scraps of scripts."""
+    return path.endswith(".cfg") and "/kamailio" in path and "/share/doc/" not in path
 
 
 def wants_head(head: bytes) -> bool:

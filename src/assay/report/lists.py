@@ -66,9 +66,11 @@ LISTS = (
         ("endpoint",),
         ("host", "port", "scope", "purpose", "found", "contents", "for example", "place"),
         """SELECT host, group_concat(DISTINCT port), min(scope), coalesce(group_concat(DISTINCT purpose), ''),
-                  group_concat(DISTINCT kind), count(DISTINCT path), min(value), min(path)
+                  group_concat(DISTINCT kind), count(DISTINCT path), min(value),
+                  coalesce(min(iif(path GLOB '*/share/doc/*', NULL, path)), min(path))
              FROM way_out WHERE kind != 'mail' GROUP BY host
-            ORDER BY min(scope) != 'global', purpose IS NULL, purpose = 'documentation', count(*) DESC, host""",
+            ORDER BY min(scope) != 'global', min(path GLOB '*/share/doc/*' OR path GLOB '*/share/man/*'),
+                     min(coalesce(purpose, '') IN ('documentation', 'namespace')), count(*) DESC, host""",
     ),
     Listing(
         "start",

@@ -390,12 +390,12 @@
 
   // Wide columns for texts and places, narrow ones for words.
   const widths = (list) => {
-    const longest = list.columns.map((name, at) => {
-      let most = name.length;
-      for (const row of list.rows.slice(0, 400)) most = Math.max(most, cell(row[at]).length);
-      return Math.min(most, 60);
+    const usual = list.columns.map((name, at) => {
+      const lengths = list.rows.slice(0, 400).map((row) => cell(row[at]).length).sort((a, b) => a - b);
+      return Math.min(Math.max(name.length, lengths[Math.floor(lengths.length * 0.95)] || 0), 60);
     });
-    return longest.map((n) => `minmax(0, ${Math.max(n, 4)}fr)`).join(" ");
+    const least = list.columns.length > 6 ? 0 : 3.2;
+    return usual.map((n) => `minmax(${least}rem, ${Math.max(n, 4)}fr)`).join(" ");
   };
   const cell = (value) => (value === null || value === undefined ? "" : String(value));
 
