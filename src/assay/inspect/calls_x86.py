@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain, compress, repeat
+from operator import add
 from struct import Struct
 from typing import TypeVar
 
@@ -20,10 +22,13 @@ T = TypeVar("T")
 _REL = Struct("<i").unpack_from
 _ABS = Struct("<I").unpack_from
 
+_END = re.Match.end
+
 _OPCODES = ((b"\xe8", 1), (b"\xe9", 1), (rb"\x0f[\x80-\x8f]", 2))
 _ENDBR = (b"\xf3\x0f\x1e\xfa", b"\xf3\x0f\x1e\xfb")
 
-_SLOT64 = re.compile(rb"\xff(?=[\x15\x25]...)", re.DOTALL)
+_SLOTS64 = tuple(re.compile(rb"\x%02x(?<=\xff.)" % mode, re.DOTALL) for mode in (0x15, 0x25))
+"""The second byte is rarer than the first, and one byte as it is is found much faster than a class."""
 _SLOT32 = re.compile(rb"\xff(?=[\x15\x25\x90-\x97\xa0-\xa7]...)", re.DOTALL)
 
 # What follows the jump of a stub: push and jump to the first stub, or padding.
@@ -62,16 +67,18 @@ def direct(
     if not highs:
         return
     key = tuple((high, min(lows), max(lows)) for high, lows in sorted(highs.items()))
-    mask = (1 << (64 if wide else 32)) - 1
-    whole = memoryview(code)
-    distances = [whole[skew : len(code) - (len(code) - skew) % 4].cast("i") for skew in range(4)]
-    found = targets.get
+    # Targets by what a distance and its position add up to. In 32 bits that may be twice: addresses wrap.
+    half, mask = 1 << 31, (1 << (64 if wide else 32)) - 1
+    callees = {(target - address - 4 + half & mask) - half: callee for target, callee in targets.items()}
+    if not wide:
+        callees |= {at + (1 << 32): callee for at, callee in callees.items() if at + half < len(code)}
     for opcode, length in _OPCODES:
-        for match in _search(opcode, key).finditer(code):
-            at = match.start() + length
-            callee = found(address + at + 4 + distances[at & 3][at >> 2] & mask)
-            if callee is not None and at - length < size:
-                yield at - length, callee
+        # Nothing is done in Python for each place that may be one: most are none.
+        places = list(map(_END, _search(opcode, key).finditer(code)))
+        sums = list(map(add, places, chain.from_iterable(map(_REL, repeat(code), places))))
+        for at, total in compress(zip(places, sums, strict=True), map(callees.__contains__, sums)):
+            if at - length < size:
+                yield at - length, callees[total]
 
 
 def spans(targets: Iterable[int]) -> list[tuple[int, int]]:
@@ -101,10 +108,9 @@ def indirect(
     A jump that looks like a stub has as `entry` the position at which one enters it; all others have None.
     """
     found = slots.get
-    for match in (_SLOT64 if wide else _SLOT32).finditer(code):
-        at = match.start()
+    for at in _indirections(code, wide):
         if at >= size or at + 6 > len(code):
-            break
+            continue
         mode = code[at + 1]
         if wide:
             name = found(address + at + 6 + _REL(code, at + 2)[0])
@@ -118,6 +124,13 @@ def indirect(
             yield at, name, None
         else:
             yield at, name, _entry(code, at, address)
+
+
+def _indirections(code: bytes, wide: bool) -> Iterator[int]:
+    """Yield the positions of what looks like a call or jump through memory; of 64-bit code, first all the calls."""
+    if not wide:
+        return map(re.Match.start, _SLOT32.finditer(code))
+    return (match.start() - 1 for search in _SLOTS64 for match in search.finditer(code))
 
 
 def _entry(code: bytes, at: int, address: int) -> int | None:
