@@ -26,7 +26,6 @@ C = TypeVar("C", bound=ContentFact)
 T = TypeVar("T", bound=TreeFact)
 
 _PRINTABLE = re.compile(rb"[ -~\t]*")
-_PRINTABLE_END = re.compile(rb"[ -~\t]*\Z")
 
 
 class Expression(NamedTuple):
@@ -85,7 +84,8 @@ class Content:
         """
         before = bytes(self.data[max(0, at - most) : at])
         after = bytes(self.data[at : at + most])
-        start = len(before) - len(_PRINTABLE_END.search(before)[0])  # type: ignore[index]  # it matches an empty text, too
+        # Backwards from the place: a search for what ends there would begin anew at every byte.
+        start = len(before) - len(_PRINTABLE.match(before[::-1])[0])  # type: ignore[index]  # it matches an empty text, too
         end = len(_PRINTABLE.match(after)[0])  # type: ignore[index]
         return at - len(before) + start, before[start:] + after[:end]
 

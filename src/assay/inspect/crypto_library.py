@@ -16,7 +16,7 @@ from assay.facts.crypto import CryptoLibrary
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Expression
-from .crypto_library_tables import PROTOCOLS, TEXTS, names, weak
+from .crypto_library_tables import PROTOCOLS, TEXTS, names, protocol, weak
 from .elf_format import ET_CORE, ET_REL
 from .elf_program import program
 from .scan import MAX_HITS
@@ -52,7 +52,7 @@ def inspect(content: Content) -> Iterator[CryptoLibrary]:
                     library=library,
                     version=version,
                     role=role,
-                    protocols=[p for p, shape in PROTOCOLS.items() if any(re.match(shape, name) for name in functions)],
+                    protocols=_protocols(functions),
                     weak=sorted(filter(weak().match, functions)),
                 )
     if content.hits.cut or any(len(found) >= MAX_VERSIONS for found in texts.values()):
@@ -69,6 +69,12 @@ def _roles(
         yield "uses", used[library]
     else:
         yield "contains", []
+
+
+def _protocols(functions: list[str]) -> list[str]:
+    """Return the protocols whose functions are among these."""
+    likely = list(filter(protocol().match, functions))
+    return [name for name, shape in PROTOCOLS.items() if any(re.match(shape, one) for one in likely)]
 
 
 def _libraries(symbols: Iterable[str]) -> dict[str, list[str]]:

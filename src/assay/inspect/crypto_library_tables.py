@@ -109,3 +109,9 @@ PROTOCOLS = {
     "DTLSv1.0": r"DTLSv1(?:_server|_client)?_method\Z|wolfDTLSv1_(?:server|client)_\w+",
     "DTLSv1.2": r"DTLSv1_2(?:_server|_client)?_method\Z|wolfDTLSv1_2_\w+",
 }
+
+
+@cache
+def protocol() -> re.Pattern[str]:
+    """Return what matches the name of any function that sets a protocol: few do."""
+    return re.compile("|".join(PROTOCOLS.values()))

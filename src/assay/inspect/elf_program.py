@@ -128,6 +128,13 @@ class Table:
         end = self.strings.find("\0", offset, offset + MAX_NAME)
         return self.strings[offset:end] if end >= 0 else ""
 
+    def place_of(self, name: str) -> int | None:
+        """Return the offset in the file of the first symbol name that is exactly this, None where there is none."""
+        at = self.strings.find(name + "\0")
+        while at >= 0 and at not in self._offsets:
+            at = self.strings.find(name + "\0", at + 1)
+        return None if at < 0 or self.place is None else self.place + at
+
     def find(self, hints: Iterable[str], classify: Callable[[str], T | None]) -> list[tuple[Symbol, T]]:
         """Return the symbols whose name is of interest, in the table's order.
 

@@ -132,11 +132,9 @@ def _imports(content: Content) -> list[RandomSource]:
     if not names:
         return []
     table = it.dynamic if it.dynamic.names else it.static
-    places = {table.name(offset): offset for offset in set(table.names)}
-    base = table.place
     return [
         RandomSource(
-            offset=None if base is None or name not in places else base + places[name],
+            offset=table.place_of(name),
             name=name,
             kind=KINDS[name],
             evidence="import",
