@@ -167,7 +167,7 @@ TERMS = (
     Term(VOICE, "speaker[ _-](?:recognition|verification|identification)", caseless=True, name="speaker recognition"),
     Term(
         WORDS,
-        "(?:keyword|sensitive[ _-]{0,1}word|banned[ _-]{0,1}word)s?[ _-]{0,1}(?:filter|list|match|block)",
+        "(?:keyword|(?:sensitive|banned)[ _-]{0,1}word)s?[ _-]{0,1}(?:filter|block)",
         caseless=True,
         open=True,
         name="keyword filter",

@@ -138,7 +138,7 @@ def _agents(tree: Tree, services: list[Service]) -> Iterator[Entrance]:
 
 def _runs(tree: Tree, file: TreeFile) -> bool:
     """Tell whether a file, or what a link leads to, is a program, and not its documentation or a directory."""
-    if "/share/" in file.path and "/bin/" not in file.path:
+    if file.path.startswith("/etc/") or ("/share/" in file.path and "/bin/" not in file.path):
         return False
     target = tree.lookup(file.path) if file.type == "symlink" else file
     if target is None:

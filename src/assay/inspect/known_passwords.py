@@ -30,6 +30,8 @@ from .scan import MAX_HITS
 
 CPU_SECONDS = 2.0
 """Time for the hashes of one content."""
+PROGRAM_CPU_SECONDS = 0.5
+"""The same for a program: what stands in one is seldom the hash of an account (sshd has one for unknown users)."""
 MAX_SECRETS = 200
 """Hashes of one content that are tried; the same hash counts once."""
 LIST = Path(__file__).with_name("known_passwords.tsv")
@@ -51,8 +53,8 @@ class Secret(NamedTuple):
 class NotTried(LimitReached):
     """Not every hash was tried with every entry of the list."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__("known_password_cpu_seconds", CPU_SECONDS)
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__("known_password_cpu_seconds", seconds)
         self.args = (f"{self.args[0]}: {what}",)
 
 
@@ -93,8 +95,12 @@ def prepare() -> None:
     password_check.prepare()
 
 
-def known(secrets: Iterable[Secret]) -> Iterator[KnownPassword]:
+def known(secrets: Iterable[Secret], seconds: float = CPU_SECONDS) -> Iterator[KnownPassword]:
     """Yield the secrets that are entries of the list.
+
+    Args:
+        secrets: what may be an entry.
+        seconds: processor time for all of them.
 
     Raises:
         NotTried: time or number did not allow to try every hash with every entry; says how far it went.
@@ -126,7 +132,7 @@ def known(secrets: Iterable[Secret]) -> Iterator[KnownPassword]:
             hashes.append(secret)
     most = max((len(candidates(secret.account)) for secret in hashes), default=0)
     rank = 0
-    ends = time.process_time() + CPU_SECONDS
+    ends = time.process_time() + seconds
     while hashes and rank < most and time.process_time() < ends:
         left = []
         for secret in hashes:
@@ -148,7 +154,7 @@ def known(secrets: Iterable[Secret]) -> Iterator[KnownPassword]:
         missing.append(f"too slow to compute, not tried: {', '.join(sorted(dear))}")
     unsupported = f"cannot be computed here, not tried: {', '.join(sorted(unable))}"
     if missing:
-        raise NotTried("; ".join([*missing, *([unsupported] if unable else [])]))
+        raise NotTried("; ".join([*missing, *([unsupported] if unable else [])]), seconds)
     if unable:
         raise Unsupported(unsupported)
 
@@ -216,9 +222,10 @@ def inspect(content: Content) -> Iterator[KnownPassword]:
     if is_passwd(head) or is_shadow(head):
         yield from known(_fields(bytes(content.data[: 16 << 20])))
     elif content.hits.places:
-        yield from known(_hashes(content))
+        seconds = PROGRAM_CPU_SECONDS if content.kind == "elf" else CPU_SECONDS
+        yield from known(_hashes(content), seconds)
         if content.hits.cut:
-            raise NotTried(f"hashes after the first {MAX_HITS} not looked at")
+            raise NotTried(f"hashes after the first {MAX_HITS} not looked at", seconds)
 
 
 INSPECTOR = ContentInspector(
