@@ -61,7 +61,10 @@ USUAL = frozenset({"k", "ki", "key", "op", "opc", "op_key", "opc_key"})
 """Names that are also used for other things: the text has to speak of subscribers."""
 _ROW = re.compile(r"(?<!\d)\d{14,15}(?!\d)")
 _HEXADECIMAL = re.compile(r"(?<![0-9A-Za-z])(?:0x)?([0-9A-Fa-f]{32})(?![0-9A-Za-z])")
-_AUTHENTICATION = re.compile(rb"milenage|\bopc\b|\bauc|5G_AKA|permanent.?key|\bimsi\b|\busers\b|\bxor\b", re.IGNORECASE)
+_AUTHENTICATION = re.compile(rb"milenage|\bopc\b|\bauc|5g_aka|permanent.?key|\bimsi\b|\busers\b|\bxor\b")
+"""In small letters."""
+_WORDS = (b"milenage", b"opc", b"auc", b"5g_aka", b"permanent", b"imsi", b"users", b"xor")
+"""One of them is in whatever that finds."""
 _COLUMNS = re.compile(r"INSERT\s+INTO\s+[`\"\w.]+\s*\(([^()]{1,2000})\)\s*VALUES", re.IGNORECASE)
 _FIELD = re.compile(r"'(?:[^'\\]|''|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|[^\s,()'\"]+")
 
@@ -126,7 +129,7 @@ def _row(content: Content, start: int, found: dict[int, Credential]) -> None:
     identity = _ROW.search(line)
     keys = [match for match in _HEXADECIMAL.finditer(line) if identity and match.start() > identity.end()]
     before = bytes(content.data[max(0, start - HEADER) : start])
-    if not keys or not (_AUTHENTICATION.search(line.encode("latin-1")) or _AUTHENTICATION.search(before)):
+    if not keys or not (_authenticates(raw.partition(b"\n")[0]) or _authenticates(before)):
         return
     names = _columns(before.decode("latin-1") + line)
     for match in keys:
@@ -140,10 +143,21 @@ def _row(content: Content, start: int, found: dict[int, Credential]) -> None:
             found[at] = _credential(at, match[1], scheme, "pattern")
 
 
+def _authenticates(text: bytes) -> bool:
+    """Tell whether a text speaks of authentication."""
+    small = text.lower()
+    return any(word in small for word in _WORDS) and _AUTHENTICATION.search(small) is not None
+
+
 def _columns(text: str) -> list[str]:
-    """Return the columns of the last INSERT of a text that names them, in lower case."""
-    found = _COLUMNS.findall(text)
-    return [name.strip(" `\"'\n\t").lower() for name in found[-1].split(",")] if found else []
+    """Return the columns of the last INSERT of a text (Latin-1) that names them, in lower case."""
+    small = text.lower()
+    at = small.rfind("insert")
+    while at >= 0:
+        if found := _COLUMNS.match(text, at):
+            return [name.strip(" `\"'\n\t").lower() for name in found[1].split(",")]
+        at = small.rfind("insert", 0, at)
+    return []
 
 
 def _credential(at: int, key: str, scheme: str, evidence: str) -> Credential:
