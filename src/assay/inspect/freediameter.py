@@ -48,7 +48,8 @@ _TOKEN = re.compile(
     r"""|(?P<word>[^\s"{}=;:,\#]+)|(?P<mark>.)"""
 )
 _OWN = re.compile(
-    r"^[ \t]*(?:Identity|Realm|(?:Sec)?Port|ListenOn|T[cw]Timer|TLS_\w+|LoadExtension|ConnectPeer|No_?\w+|Prefer_TCP)\s*[=;]",
+    r"^[ \t]*(?:Identity|Realm|(?:Sec)?Port|ListenOn|T[cw]Timer|TLS_\w+|LoadExtension|ConnectPeer|No_?\w+|Prefer_TCP)"
+    r"\s*[=;]",
     re.MULTILINE,
 )
 """A statement of the daemon's language: extensions keep files in other languages beside it."""

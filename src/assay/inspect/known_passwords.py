@@ -95,17 +95,18 @@ def prepare() -> None:
     password_check.prepare()
 
 
-def known(secrets: Iterable[Secret], seconds: float = CPU_SECONDS) -> Iterator[KnownPassword]:
+def known(secrets: Iterable[Secret], seconds: float | None = None) -> Iterator[KnownPassword]:
     """Yield the secrets that are entries of the list.
 
     Args:
         secrets: what may be an entry.
-        seconds: processor time for all of them.
+        seconds: processor time for all of them; CPU_SECONDS unless told.
 
     Raises:
         NotTried: time or number did not allow to try every hash with every entry; says how far it went.
         Unsupported: hashes of a scheme that cannot be computed here; names the schemes.
     """
+    seconds = CPU_SECONDS if seconds is None else seconds
     hashes: list[Secret] = []
     seen: set[Secret] = set()
     dear: set[str] = set()
