@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import random
 import time
 
@@ -13,7 +14,7 @@ from publicsuffixlist import PublicSuffixList  # type: ignore[import-untyped]  #
 
 from assay.facts.network import Endpoint
 from assay.inspect import endpoints, scan
-from assay.inspect.endpoints_tables import suffix_of
+from assay.inspect.endpoints_tables import SCOPES, STEMS, WORDS_BEFORE, suffix_of
 from assay.unpack.base import LimitReached
 from tests.support.hostile import mangled
 from tests.support.memory_tree import content_of, inspect
@@ -250,3 +251,25 @@ def test_broken_contents_end_well() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     find(b"http://" + data + b".com a@b.com 1.1.1.1")
+
+
+@settings(deadline=None)
+@given(st.one_of([st.from_regex(words) for _, words in WORDS_BEFORE]))
+def test_what_shows_a_purpose_holds_one_of_the_stems(text: str) -> None:
+    assert any(stem in text for stem in STEMS)
+
+
+def test_an_address_for_every_scope() -> None:
+    """All ranges begin and end where the standard module has them, whose answers differ between its versions."""
+    scopes = {scope: [at for at, one in SCOPES if one == scope] for _, scope in SCOPES}
+    assert [at for at, _ in SCOPES] == sorted({at for at, _ in SCOPES})
+    for at in scopes["loopback"]:
+        assert ipaddress.IPv4Address(at).is_loopback
+        assert not ipaddress.IPv4Address(at - 1).is_loopback
+    for at in scopes["private"]:
+        if at != int(ipaddress.IPv4Address("100.64.0.0")):
+            assert ipaddress.IPv4Address(at).is_private
+    for at in scopes["global"]:
+        assert ipaddress.IPv4Address(at).is_global
+    assert all(ipaddress.IPv4Address(at).is_multicast for at in scopes["multicast"])
+    assert all(ipaddress.IPv4Address(at).is_link_local for at in scopes["link-local"])

@@ -25,7 +25,6 @@ from .base import Buffer, Content, ContentInspector, Expression, numbered
 from .endpoints_tables import (
     ALGORITHMS,
     ANNOUNCE,
-    ANY_BEFORE,
     COMMENT,
     COMMON,
     HEADS,
@@ -38,6 +37,7 @@ from .endpoints_tables import (
     NOT_NETWORK,
     SCHEMES,
     SCOPES,
+    STEMS,
     SUFFIXES,
     UNIT_ENDINGS,
     WELL_KNOWN,
@@ -624,7 +624,7 @@ def _purpose(before: bytes, value: str, about: Callable[[], str | None]) -> tupl
     near = line[-100:]
     # Capital letters are made small here, once and length for length: the engine is much slower where it has to.
     small = before.lower().decode("utf-8", "backslashreplace")[-100:]
-    of_line = pattern(ANY_BEFORE).search(small) is not None
+    of_line = any(map(small.__contains__, STEMS))
     if of_line or of_value:
         for purpose, words in WORDS_BEFORE:
             if of_line and (found := pattern(words).search(small)):

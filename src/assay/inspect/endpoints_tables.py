@@ -142,8 +142,13 @@ pattern = cache(re.compile)
 
 WORDS_BEFORE = tuple((purpose, words) for purpose, words, _ in _PURPOSES)
 """(purpose, words in the line before the address), in order of purpose."""
-ANY_BEFORE = "|".join(words for _, words in WORDS_BEFORE)
-"""The words of all purposes in one: most lines hold none of them."""
+STEMS = (
+    "ntp", "chrony", "time", "telemetry", "analytics", "crash", "usage", "phone", "heartbeat", "beacon", "statistics",
+    "licen", "activation", "entitlement", "firmware", "update", "upgrade", "ota", "deb", "baseurl", "mirrorlist",
+    "metalink", "src/gz", "test", "see", "bug", "report", "visit", "refer", "wiki", "rfc", "home", "documentation",
+    "copyright", "more info", "available", "written by", "manual", "for details", "author", "maintainer", "website",
+)  # fmt: skip
+"""One of these is in whatever those words match: most lines hold none, which is soon seen."""
 _IN_VALUE = (("namespace", _NAMESPACE), ("certificate", _CERTIFICATE), *((name, value) for name, _, value in _PURPOSES))
 _ANY_IN_VALUE = "|".join(part for _, part in _IN_VALUE)
 
