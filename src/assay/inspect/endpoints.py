@@ -562,7 +562,9 @@ def _about(host: str, address: bool) -> tuple[str | None, str | None, str | None
     if address or ":" in host or host.replace(".", "").isdecimal():
         return host, None, None, _scope(host)
     name = host.rstrip(".")
-    cut = max((match.end() for match in _TEMPLATE.finditer(name)), default=-1)
+    cut = -1
+    if _TEMPLATE.search(name):
+        cut = max(match.end() for match in _TEMPLATE.finditer(name))
     whole = name if cut < 0 else name[name.find(".", cut) + 1 :] if "." in name[cut:] else ""
     if cut >= 0 and not (whole and _LABELS.fullmatch(whole) and suffix_of(whole)[0]):
         return None, None, None, "unknown"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 
 def _set(words: str) -> frozenset[str]:
@@ -265,22 +266,27 @@ def _text() -> bytes:
     return Path(found.origin).with_name("public_suffix_list.dat").read_bytes()
 
 
+class Rules(NamedTuple):
+    """The Public Suffix List."""
+
+    names: frozenset[str]
+    below: frozenset[str]
+    """Names of which every label before them makes a suffix: *.NAME."""
+    exceptions: frozenset[str]
+
+
 @cache
-def _rules() -> frozenset[str]:
-    """Return the rules that are ASCII; in `_encoded` are the others, which few hosts need and which cost as much."""
+def _rules(*, ascii_only: bool) -> Rules:
+    """Return the rules. Few hosts need those that are not ASCII, which cost as much as all others."""
     lines = _text().decode("utf-8").split("\n")
-    return frozenset(line for line in lines if line.isascii() and line[:2] not in ("", "//"))
-
-
-@cache
-def _encoded() -> frozenset[str]:
-    """Return the other rules as they stand in host names (RFC 3492), and the ASCII ones."""
-    found = set(_rules())
-    for line in _text().decode("utf-8").split("\n"):
-        if not line.isascii() and not line.startswith("//"):
-            parts = line.split(".")
-            found.add(".".join(p if p.isascii() else f"xn--{p.encode('punycode').decode()}" for p in parts))
-    return frozenset(found)
+    found = {line for line in lines if line.isascii() and line[:2] not in ("", "//")}
+    if not ascii_only:
+        for line in lines:
+            if not line.isascii() and not line.startswith("//"):
+                parts = line.split(".")  # as they stand in host names: RFC 3492
+                found.add(".".join(p if p.isascii() else f"xn--{p.encode('punycode').decode()}" for p in parts))
+    below = frozenset(line[2:] for line in found if line[0] == "*")
+    return Rules(frozenset(found), below, frozenset(line[1:] for line in found if line[0] == "!"))
 
 
 @lru_cache(1 << 14)  # the same few names come again and again
@@ -289,18 +295,20 @@ def suffix_of(host: str) -> tuple[str | None, str | None]:
 
     Source: https://publicsuffix.org/list/, "Algorithm": the longest rule wins, an exception (!) over all.
     """
-    rules = _encoded() if "xn--" in host else _rules()
+    names, below, exceptions = _rules(ascii_only="xn--" not in host)
     labels = host.split(".")
-    length = 0
-    for start in range(max(0, len(labels) - 8), len(labels)):
-        rest = ".".join(labels[start:])
-        if f"!{rest}" in rules:
-            length = len(labels) - start - 1
+    start, count = max(0, len(labels) - 8), len(labels)
+    rest = ".".join(labels[start:]) if start else host
+    while start < count:
+        shorter = rest.partition(".")[2]
+        if rest in exceptions:
+            start += 1
             break
-        if rest in rules or (start + 1 < len(labels) and f"*.{'.'.join(labels[start + 1 :])}" in rules):
-            length = len(labels) - start
+        if rest in names or (shorter in below and start + 1 < count):
             break
-    if not length:
+        rest = shorter
+        start += 1
+    if start >= count:
         return None, None
-    suffix = ".".join(labels[-length:])
-    return (".".join(labels[-length - 1 :]) if len(labels) > length else None), suffix
+    suffix = ".".join(labels[start:])
+    return (".".join(labels[start - 1 :]) if start else None), suffix
