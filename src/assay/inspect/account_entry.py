@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from assay.unpack.base import LimitReached
 
 from .crypt_format import SHAPES
 from .known_passwords import Secret, known
+from .late import late
 from .password_format import Password
 
 MAX_ACCOUNTS = 10_000
@@ -106,8 +106,8 @@ DISABLED = ("disabled", "locked", "islocked", "isdisabled")
 CONNECTION = frozenset({"host", "hostname", "url", "uri", "server", "port", "database", "dbname", "endpoint", "dsn"})
 """Fields of a client's login elsewhere, which is no account of this product."""
 
-_OTHER = re.compile(r"[^a-z0-9]+")
-_USERS = re.compile(r"(?:users?|accounts?|admins?|administrators?|operators?|logins?|superusers?)\Z")
+_OTHER = late(r"[^a-z0-9]+")
+_USERS = late(r"(?:users?|accounts?|admins?|administrators?|operators?|logins?|superusers?)\Z")
 _TRUE, _FALSE = {"1", "true", "yes", "on", "t", "y"}, {"0", "false", "no", "off", "f", "n"}
 
 

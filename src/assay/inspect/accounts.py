@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from assay.unpack.base import LimitReached, Unsupported
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .crypt_format import scheme
+from .late import late
 
 MAX_BYTES = 16 << 20
 MAX_GROUPS = 1 << 20
@@ -27,7 +27,7 @@ MAX_GROUPS = 1 << 20
 
 NO_LOGIN = {"nologin", "false", "sync", "halt", "shutdown"}
 
-_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*")
+_NUMBER = late(r"\s*[+-]?[0-9]{1,18}\s*")
 
 
 class Field(NamedTuple):
@@ -133,8 +133,8 @@ def _gshadow(fields: list[str]) -> dict[str, object] | None:
     return {"members": _members(fields)} if len(fields) > 1 or _is_nis(fields) else None
 
 
-_PASSWD_LINE = re.compile(rb"[A-Za-z_][\w.-]{0,31}:[^:\s]{0,512}:\d{1,10}:\d{1,10}:[^:\n]{0,512}:/[^:\n]{0,512}:[^:\s]")
-_SHADOW_LINE = re.compile(rb"[A-Za-z_][\w.-]{0,31}:[^:\s]{0,512}(?::\d{0,10}){6}:[^:\n]{0,32}(?:\n|\Z)")
+_PASSWD_LINE = late(rb"[A-Za-z_][\w.-]{0,31}:[^:\s]{0,512}:\d{1,10}:\d{1,10}:[^:\n]{0,512}:/[^:\n]{0,512}:[^:\s]")
+_SHADOW_LINE = late(rb"[A-Za-z_][\w.-]{0,31}:[^:\s]{0,512}(?::\d{0,10}){6}:[^:\n]{0,32}(?:\n|\Z)")
 
 
 def is_passwd(head: bytes) -> bool:

@@ -14,6 +14,7 @@ from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
 from .blocks import DEPTH, MOST, is_foreign, is_secret, section
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "apache"
@@ -22,13 +23,11 @@ ENVIRONMENT = "apache-envvars"
 NAMED = frozenset({"setenv", "define", "setenvif", "dbdparams"})
 """Directives that give a value to a name, which may say that it is secret."""
 
-_PATH = re.compile(
-    r"\.(?:conf|load|htaccess)$|/envvars$|/(?:sites|conf|mods)-(?:available|enabled)/[^/]+$|/conf\.d/[^/]+$"
-)
-_SECTION = re.compile(r"<\s*+([A-Za-z][\w.-]*+)\s*+(.*?)\s*>$", re.DOTALL)
-_WORD = re.compile(r""""((?:[^"\\]|\\.)*+)"|'((?:[^'\\]|\\.)*+)'|(\S+)""", re.DOTALL)
-_ASSIGNMENT = re.compile(r"""\s*(?:export\s+)?([A-Za-z_]\w*)=("[^"]*"|'[^']*'|[^\s;'"]*)\s*(?:;.*|\#.*)?$""")
-_ESCAPE = re.compile(r"""\\(["'])""")
+_PATH = late(r"\.(?:conf|load|htaccess)$|/envvars$|/(?:sites|conf|mods)-(?:available|enabled)/[^/]+$|/conf\.d/[^/]+$")
+_SECTION = late(r"<\s*+([A-Za-z][\w.-]*+)\s*+(.*?)\s*>$", re.DOTALL)
+_WORD = late(r""""((?:[^"\\]|\\.)*+)"|'((?:[^'\\]|\\.)*+)'|(\S+)""", re.DOTALL)
+_ASSIGNMENT = late(r"""\s*(?:export\s+)?([A-Za-z_]\w*)=("[^"]*"|'[^']*'|[^\s;'"]*)\s*(?:;.*|\#.*)?$""")
+_ESCAPE = late(r"""\\(["'])""")
 
 
 def wants_path(path: str) -> bool:

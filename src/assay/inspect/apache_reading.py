@@ -18,11 +18,12 @@ from .apache import DIALECT, ENVIRONMENT, INSPECTOR, wants_path, words
 from .apache_defaults import STATIC
 from .base import Tree, TreeFile
 from .blocks import DEPTH, Budget, Node, is_pattern, matches, nodes
+from .late import late
 from .web_settings import Version
 
 CONDITIONS = frozenset({"<ifdefine", "<iffile", "<ifmodule", "<ifversion", "<ifdirective", "<ifsection"})
 
-_VARIABLE = re.compile(r"\$\{([^}:\s]{1,100})\}")
+_VARIABLE = late(r"\$\{([^}:\s]{1,100})\}")
 _COMPARE: dict[str, Callable[[Version, Version], bool]] = {
     "=": operator.eq, "==": operator.eq, ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
 }  # fmt: skip

@@ -25,6 +25,7 @@ from .apache_defaults import ADDED, ALONE, FIRST, GLOBAL, LAST, NOISE, OVERRIDES
 from .apache_reading import Reading
 from .base import Tree, TreeFile, TreeInspector
 from .blocks import LONGEST, Node, is_pattern, nodes
+from .late import late
 from .superserver import started
 from .tls_settings import UNSEEN, changed, protocols
 from .web_settings import Item, Names, Rows, Values, Version, defaults, version
@@ -89,7 +90,7 @@ SECTIONS = {
 
 VERIFY = {"none": "off", "require": "on"}
 
-_HEADER = re.compile(r"(?:always\s+|onsuccess\s+)?(\w+\??)\s+(.*)", re.IGNORECASE | re.DOTALL)
+_HEADER = late(r"(?:always\s+|onsuccess\s+)?(\w+\??)\s+(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Server:

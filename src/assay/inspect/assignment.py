@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from .dropins import joined
+from .late import late
 
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w{0,255})(\+?)=(.*)", re.DOTALL)
-_PIECE = re.compile(
+_ASSIGNMENT = late(r"\s*(?:export\s+)?([A-Za-z_]\w{0,255})(\+?)=(.*)", re.DOTALL)
+_PIECE = late(
     r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|(`[^`]*`|\$\([^()]*\)|[^\s'"\\;&|#`$]+|[`$]|(?<=\S)#)""", re.DOTALL
 )
-_ESCAPED = re.compile(r'\\([$`"\\])')
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_ESCAPED = late(r'\\([$`"\\])')
+_VARIABLE = late(r"\$(?:\{(\w+)\}|(\w+))")
 
 LONGEST = 1 << 16
 """Characters that a value may grow to by the variables in it."""

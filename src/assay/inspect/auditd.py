@@ -10,7 +10,6 @@ it is. A rule that stands after `-e 2` is not loaded: the kernel refuses it.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
@@ -18,6 +17,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .effective import Default, Effective, present
+from .late import late
 from .starting import ANY, served
 
 DIALECT = "auditd"
@@ -57,7 +57,7 @@ CONTROLS = ("-D", "-b", "-f", "-r", "-e", "-c", "-i", "--backlog_wait_time", "--
 LAST = ("-D", "-b", "-f", "-e")
 """Of these augenrules keeps the last."""
 
-_NUMBER = re.compile(r"(\d{1,18})")
+_NUMBER = late(r"(\d{1,18})")
 
 
 def inspect(content: Content) -> Iterator[Directive]:

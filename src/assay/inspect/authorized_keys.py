@@ -8,18 +8,18 @@ from __future__ import annotations
 import binascii
 import hashlib
 import io
-import re
 from collections.abc import Iterator
 
 from assay.facts.access import Credential
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector
+from .late import late
 from .ssh_format import describe
 
 MAX_BYTES = 16 << 20
 
-_KEY = re.compile(rb"(?:^|[ \t])((?:sk-)?(?:ssh-|ecdsa-)[a-z0-9@.-]{2,60})[ \t]+([A-Za-z0-9+/]{16,}={0,2})(?:[ \t]+|$)")
+_KEY = late(rb"(?:^|[ \t])((?:sk-)?(?:ssh-|ecdsa-)[a-z0-9@.-]{2,60})[ \t]+([A-Za-z0-9+/]{16,}={0,2})(?:[ \t]+|$)")
 
 
 def inspect(content: Content) -> Iterator[Credential]:

@@ -6,20 +6,20 @@ Source: auto.master(5), autofs(5), autofs.conf(5) of autofs 5.1.8.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .dropins import Reader, joined
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "autofs"
 MASTER = "/etc/auto.master"
 
-_PATH = re.compile(r"/etc/(?:auto\.[^/]+|auto\.master\.d/[^/]+\.autofs|autofs/[^/]+|autofs\.conf)$")
-_MAP = re.compile(r"(?:(?:file|program|exec)(?:,\w+)?:)?(/.*)")
+_PATH = late(r"/etc/(?:auto\.[^/]+|auto\.master\.d/[^/]+\.autofs|autofs/[^/]+|autofs\.conf)$")
+_MAP = late(r"(?:(?:file|program|exec)(?:,\w+)?:)?(/.*)")
 
 
 def inspect(content: Content) -> Iterator[Directive]:

@@ -5,7 +5,6 @@ Looks at named.conf and what it includes. Source: BIND 9 Administrator Reference
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.access import Credential
@@ -15,6 +14,7 @@ from assay.facts.service import Directive, Setting
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .braces import Statement, statements
 from .effective import Default, Effective, present
+from .late import late
 from .shared_secret import credential, mark
 from .starting import ANY, served
 
@@ -69,10 +69,10 @@ LISTS = frozenset(
 
 REPEATED = ("inet", "listen-on", "listen-on-v6", "zone")
 
-ADDRESS = re.compile(r"[0-9a-fA-F.:]+(?:%\w+)?")
+ADDRESS = late(r"[0-9a-fA-F.:]+(?:%\w+)?")
 
-_PORT = re.compile(r"\bport (\d{1,5})\b")
-_PATH = re.compile(r"/etc/(?:(?:bind|named)/(?:[^/]*\.(?:conf|key|zones)|named\.conf[^/]*)|(?:named|rndc)\.[^/]*)$")
+_PORT = late(r"\bport (\d{1,5})\b")
+_PATH = late(r"/etc/(?:(?:bind|named)/(?:[^/]*\.(?:conf|key|zones)|named\.conf[^/]*)|(?:named|rndc)\.[^/]*)$")
 
 
 def wants_path(path: str) -> bool:

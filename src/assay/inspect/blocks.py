@@ -8,7 +8,6 @@ that was opened last, so the order of a file's directives is all that is needed 
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
@@ -16,6 +15,7 @@ from assay.facts.service import Directive
 from assay.unpack.base import LimitReached
 
 from .base import Tree, TreeFile
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 DEPTH = 32
@@ -28,7 +28,7 @@ LONGEST = 400
 """Characters of a section. A longer one is cut, and named by the line of its last block."""
 
 
-_FOREIGN = re.compile(
+_FOREIGN = late(
     r"/(?:tmpfiles\.d|sysusers\.d|sysctl\.d|fail2ban|r?syslog(?:-ng)?(?:\.d)?|logrotate\.d|limits\.d|supervisor[^/]*|init"
     r"|modprobe\.d|collectd[^/]*|telegraf[^/]*|monit[^/]*|munin|zabbix[^/]*|[^/]*\.service\.d|vim[^/]*|doc|dbus-1|selinux"
     r"|security|ld\.so\.conf\.d|filebeat|logstash|ufw|firewalld|apparmor[^/]*)/"

@@ -8,7 +8,6 @@ doc/README.distro.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 
 from assay.facts.access import ProductAccount
@@ -16,6 +15,7 @@ from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
 from .crypt_format import scheme
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 SYSLINUX = "syslinux"
@@ -23,12 +23,10 @@ ENTRY = "boot-entry"
 LOADER = "systemd-boot"
 CMDLINE = "cmdline"
 
-_SYSLINUX = re.compile(
+_SYSLINUX = late(
     r"/(?:extlinux|syslinux|isolinux)[^/]*/[^/]+\.(?:conf|cfg)$|/(?:ext|sys|iso)linux\.(?:conf|cfg)$|/pxelinux\.cfg/"
 )
-_CMDLINE = re.compile(
-    r"/boot/(?:firmware/)?cmdline\.txt$|^/cmdline\.txt$|/etc/kernel/cmdline$|/etc/cmdline\.d/[^/]+\.conf$"
-)
+_CMDLINE = late(r"/boot/(?:firmware/)?cmdline\.txt$|^/cmdline\.txt$|/etc/kernel/cmdline$|/etc/cmdline\.d/[^/]+\.conf$")
 
 
 def inspect_syslinux(content: Content) -> Iterator[Directive | ProductAccount]:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .late import late
+
 DEPTH = 60
 """Braces in braces."""
 
@@ -29,7 +31,7 @@ class Statement(NamedTuple):
     """It is the head of a block; what stands in it follows."""
 
 
-_TOKEN = re.compile(
+_TOKEN = late(
     r"\s+|#[^\n]*|//[^\n]*|/\*.*?\*/"
     r'|"((?:[^"\\]|\\.)*)"|([{};])|((?:[^\s{};"/#]|/(?![/*]))+)',
     re.DOTALL,

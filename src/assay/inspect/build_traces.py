@@ -20,6 +20,7 @@ from assay.unpack.base import LimitReached
 from .base import Content, ContentInspector, Expression
 from .elf_format import ET_CORE
 from .elf_program import Program, program
+from .late import late
 from .scan import MAX_HITS
 
 MAX_FACTS = 1_000
@@ -27,22 +28,20 @@ MAX_VALUE = 300
 
 _SOURCE = rb"\.(?:c|cc|cpp|cxx|h|hh|hpp|rs|go|S)"
 
-SOURCE_FILE = re.compile(rb"(?:[A-Za-z]:[\\/]|\.{0,2}/)?[\w.+~@-][\w.+~@=,/\\-]{0,399}?" + _SOURCE + rb"\Z")
-FOLDER = re.compile(
+SOURCE_FILE = late(rb"(?:[A-Za-z]:[\\/]|\.{0,2}/)?[\w.+~@-][\w.+~@=,/\\-]{0,399}?" + _SOURCE + rb"\Z")
+FOLDER = late(
     rb"(?<![\w./-])(?:/(?:build|builds|buildroot|buildbot|jenkins|workspace|var/lib/(?:jenkins|buildkite)[\w.-]{0,20}"
     rb"|home/[\w.-]+|root|Users/[\w.-]+)(?:/[\w.+~@=,-]+){1,40}"
     rb"|[A-Za-z]:\\\\?(?:[\w.+~@ -]+\\\\?){1,40})"
 )
-ALWAYS = re.compile(rb"/(?:build|builds|buildroot|buildbot|jenkins|var/lib/jenkins|var/lib/buildkite)[^/]*/")
-BANNER = re.compile(rb"Linux version \S+ \(([\w.-]{1,64}@[\w.-]{1,128})\)(?: \((.{1,200}?)\))? ?#")
-BANNER_DATE = re.compile(
-    rb"((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d [A-Z]{3,5} \d{4})"
-)
-DATE = re.compile(
+ALWAYS = late(rb"/(?:build|builds|buildroot|buildbot|jenkins|var/lib/jenkins|var/lib/buildkite)[^/]*/")
+BANNER = late(rb"Linux version \S+ \(([\w.-]{1,64}@[\w.-]{1,128})\)(?: \((.{1,200}?)\))? ?#")
+BANNER_DATE = late(rb"((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} {1,2}\d{1,2} \d\d:\d\d:\d\d [A-Z]{3,5} \d{4})")
+DATE = late(
     rb"(?<![\w ])((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 1-3]\d (?:19|20)\d\d)"
     rb"(?:[ ,]{0,2}(\d\d:\d\d:\d\d))?(?!\w)"
 )
-PRODUCER = re.compile(
+PRODUCER = late(
     rb"(?:GNU (?:C|C\+\+|Fortran|AS|GIMPLE)\d* \d+\.\d[^\0]{0,280}|(?:[A-Za-z]+ )?clang version \d+\.\d[^\0]{0,280})"
 )
 
@@ -60,8 +59,8 @@ EXPRESSIONS = (
     ("gcda", rb"\.gcda\x00"),
 )
 
-SANITIZERS = re.compile(r"__(asan|hwasan|msan|tsan|ubsan|lsan|sanitizer|sancov|memprof)_")
-COVERAGE = re.compile(r"_*(?:gcov_|llvm_gcov_|llvm_profile_|llvm_gcda_)")
+SANITIZERS = late(r"__(asan|hwasan|msan|tsan|ubsan|lsan|sanitizer|sancov|memprof)_")
+COVERAGE = late(r"_*(?:gcov_|llvm_gcov_|llvm_profile_|llvm_gcda_)")
 ASSERTS = frozenset(("__assert_fail", "__assert", "__assert2", "__assert_rtn", "__assert_perror_fail", "__assert_c99"))
 HINTS = ("san_", "sanitizer_", "sancov_", "memprof_", "gcov_", "llvm_profile", "llvm_gcda", "__assert")
 

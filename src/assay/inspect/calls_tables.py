@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from .late import late
+
 HINTS = (
     "cpy", "bcopy", "memcopy", "strcopy", "memmove", "mem_move", "strcat", "strncat", "strlcat", "wcscat", "wcsncat",
     "wcslcat", "printf", "scanf", "gets",
@@ -41,11 +43,11 @@ for _family, (_unbounded, _bounded) in FAMILIES.items():
         _PLAIN[_name] = _family, "safe" if _name in SAFE else "bounded"
 
 _CORE = "|".join(sorted(map(re.escape, _PLAIN), key=len, reverse=True))
-_SHAPE = re.compile(
+_SHAPE = late(
     rf"(?P<under>_*)(?P<prefix>(?:[a-z][a-z0-9]{{0,15}}_)?)(?P<core>{_CORE})(?P<suffix>_?s|_?safe|_?sec|_chk|_l)?"
 )
-_SANITIZER = re.compile(r"(?:asan|msan|tsan|hwasan|memprof)_")
-_VERSIONED = re.compile(r"isoc(?:99|23)_")
+_SANITIZER = late(r"(?:asan|msan|tsan|hwasan|memprof)_")
+_VERSIONED = late(r"isoc(?:99|23)_")
 
 
 @lru_cache(4096)

@@ -17,6 +17,8 @@ from operator import add
 from struct import Struct
 from typing import TypeVar
 
+from .late import late
+
 T = TypeVar("T")
 
 _REL = Struct("<i").unpack_from
@@ -29,10 +31,10 @@ _ENDBR = (b"\xf3\x0f\x1e\xfa", b"\xf3\x0f\x1e\xfb")
 
 _SLOTS64 = tuple(re.compile(rb"\x%02x(?<=\xff.)" % mode, re.DOTALL) for mode in (0x15, 0x25))
 """The second byte is rarer than the first, and one byte as it is is found much faster than a class."""
-_SLOT32 = re.compile(rb"\xff(?=[\x15\x25\x90-\x97\xa0-\xa7]...)", re.DOTALL)
+_SLOT32 = late(rb"\xff(?=[\x15\x25\x90-\x97\xa0-\xa7]...)", re.DOTALL)
 
 # What follows the jump of a stub: push and jump to the first stub, or padding.
-_STUB_END = re.compile(
+_STUB_END = late(
     rb"\x68....\xe9|\x66\x90|\x66?\x0f\x1f\x44\x00\x00|\x66\x66|\x90\x90|\xcc\xcc|\x0f\x1f\x40\x00", re.DOTALL
 )
 

@@ -19,6 +19,7 @@ from assay.unpack.base import LimitReached, UnpackError
 from .base import Content, ContentInspector, Expression, numbered
 from .capabilities_tables import TERMS
 from .elf_format import DT_NEEDED, ElfFile
+from .late import late
 from .scan import MAX_HITS
 from .secrecy import withhold
 
@@ -29,7 +30,7 @@ MAX_TRIED = 1_000
 """Places of one short term that are looked at in one content."""
 
 EXPRESSIONS = tuple(Expression(term.text.encode("latin-1"), term.caseless) for term in TERMS)
-_DIGITS = re.compile(r"\d{9,}")
+_DIGITS = late(r"\d{9,}")
 
 
 @cache

@@ -24,6 +24,7 @@ from assay.facts.identity import Identity
 from assay.unpack.base import Encrypted, LimitReached
 
 from .base import Content, ContentInspector, Expression, numbered
+from .late import late
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -34,9 +35,7 @@ MAX_DER = 64 << 10
 """Bytes of one certificate."""
 MAX_PKCS12 = 16 << 20
 
-PEM = re.compile(
-    rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE|PKCS7|CMS)-----([A-Za-z0-9+/=\s]{1,262144}?)-----END \1-----"
-)
+PEM = late(rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE|PKCS7|CMS)-----([A-Za-z0-9+/=\s]{1,262144}?)-----END \1-----")
 WINDOWS = (32 << 10, 256 << 10)
 """Bytes in which a certificate, and a PKCS #7 bundle, ends as PEM."""
 PKCS7_DATA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"
@@ -48,7 +47,7 @@ EXPRESSIONS = (
     # SEQUENCE { SEQUENCE { [0] { INTEGER 2 }, INTEGER serial
     Expression(rb"\x30\x82..\x30(?:\x81.|\x82..)\xa0\x03\x02\x01\x02\x02"),
 )
-DER = re.compile(EXPRESSIONS[2].pattern, re.DOTALL)
+DER = late(EXPRESSIONS[2].pattern, re.DOTALL)
 DER_BEGINNINGS = (14, 13)
 """How far before the end of the last expression a certificate begins: with a long and a short inner length."""
 

@@ -7,7 +7,6 @@ chrony 3.0 to 4.6.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
@@ -15,6 +14,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .effective import Default, Effective, present
+from .late import late
 from .starting import ANY, served
 
 DIALECT = "chrony"
@@ -65,8 +65,8 @@ DEFAULTS = (
     Default("stratumweight", "0.001"),
 )
 
-_PATH = re.compile(r"/etc/chrony(?:\.conf|[./](?:.*/)?[^/]*\.(?:conf|sources))$")
-_SPACE = re.compile(r"\s+")
+_PATH = late(r"/etc/chrony(?:\.conf|[./](?:.*/)?[^/]*\.(?:conf|sources))$")
+_SPACE = late(r"\s+")
 
 
 def wants_path(path: str) -> bool:

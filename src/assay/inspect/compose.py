@@ -21,11 +21,12 @@ from . import yaml_format, yaml_values
 from .base import Content, ContentInspector
 from .known_passwords import known
 from .kubernetes import Found
+from .late import late
 from .workload_secrets import is_literal, says_secret
 from .yaml_values import at, flag, items, line, mapping, scalar
 
 _SHARED = (("network_mode", "network"), ("pid", "pid"), ("ipc", "ipc"), ("userns_mode", "users"))
-_PORT = re.compile(r"(?:.*:)?(\d{1,5}(?:-\d{1,5})?)(?:/(tcp|udp|sctp))?")
+_PORT = late(r"(?:.*:)?(\d{1,5}(?:-\d{1,5})?)(?:/(tcp|udp|sctp))?")
 
 
 def inspect(content: Content) -> Iterator[ContentFact]:

@@ -35,6 +35,7 @@ from .key_format import (
     read_pem,
     read_putty,
 )
+from .late import late
 from .scan import MAX_HITS
 
 MAX_FACTS = 10_000
@@ -60,7 +61,7 @@ class Shape(NamedTuple):
 
 
 def _token(scheme: str, shape: bytes) -> Shape:
-    exact = re.compile(rb"(?<![A-Za-z0-9_-])" + shape + rb"(?![A-Za-z0-9_-])")
+    exact = late(rb"(?<![A-Za-z0-9_-])" + shape + rb"(?![A-Za-z0-9_-])")
     return Shape("token", scheme, shape, exact, valid=_is_varied)
 
 
@@ -77,7 +78,7 @@ def _is_jwt(match: re.Match[bytes]) -> bool:
         return False
 
 
-_TEMPLATE = re.compile(rb"[${}<>*\\^|`()\[\]]|%[sdiuvx(@]|\.\.\.")
+_TEMPLATE = late(rb"[${}<>*\\^|`()\[\]]|%[sdiuvx(@]|\.\.\.")
 
 
 def _is_literal(match: re.Match[bytes]) -> bool:
@@ -87,23 +88,23 @@ def _is_literal(match: re.Match[bytes]) -> bool:
 
 def _hash(scheme: str, shape: str) -> Shape:
     whole = shape.encode()
-    return Shape("password-hash", scheme, whole, re.compile(whole + rb"(?![./0-9A-Za-z$])", re.ASCII))
+    return Shape("password-hash", scheme, whole, late(whole + rb"(?![./0-9A-Za-z$])", re.ASCII))
 
 
-_OWNER = re.compile(rb"(?<![\w.@-])([\w.@-]{1,64}):\Z", re.ASCII)
+_OWNER = late(rb"(?<![\w.@-])([\w.@-]{1,64}):\Z", re.ASCII)
 """Whose hash it is, where a name and a colon stand before it, as in htpasswd."""
 
 
 def _der(trigger: bytes, read: Callable[[bytes], Key | None] = read_der, before: bytes = b"") -> Shape:
-    return Shape("private-key", "DER", trigger, re.compile(before + trigger, re.DOTALL), read, reach=64)
+    return Shape("private-key", "DER", trigger, late(before + trigger, re.DOTALL), read, reach=64)
 
 
 _SEQUENCE = rb"\x30(?:\x82[\x00-\x40].|\x81.|[\x20-\x7f])"
 
 SHAPES_FOUND = [
-    Shape("private-key", "PEM", PEM_HEADER, re.compile(PEM_HEADER), read_pem, reach=96),
-    Shape("private-key", "PuTTY", PUTTY_HEADER, re.compile(PUTTY_HEADER), read_putty, reach=32),
-    Shape("private-key", "Dropbear", DROPBEAR_HEADER, re.compile(DROPBEAR_HEADER), read_dropbear, reach=32),
+    Shape("private-key", "PEM", PEM_HEADER, late(PEM_HEADER), read_pem, reach=96),
+    Shape("private-key", "PuTTY", PUTTY_HEADER, late(PUTTY_HEADER), read_putty, reach=32),
+    Shape("private-key", "Dropbear", DROPBEAR_HEADER, late(DROPBEAR_HEADER), read_dropbear, reach=32),
     # PKCS #1: version 0, then a modulus of 512 bits or more
     _der(rb"\x30\x82[\x01-\x40].\x02\x01\x00\x02[\x40-\x82]"),
     # PKCS #8: version, then the algorithm: rsaEncryption or RSASSA-PSS; id-ecPublicKey; X25519 to Ed448; id-dsa
@@ -130,14 +131,14 @@ SHAPES_FOUND = [
         "token",
         "azure-storage",
         rb"AccountKey=[A-Za-z0-9+/]{86}==",
-        re.compile(rb"AccountKey=(?P<secret>[A-Za-z0-9+/]{86}==)"),
+        late(rb"AccountKey=(?P<secret>[A-Za-z0-9+/]{86}==)"),
         valid=_is_varied,
     ),
     Shape(
         "token",
         "jwt",
         rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16}",
-        re.compile(rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}\.eyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{16,1024}"),
+        late(rb"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}\.eyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{16,1024}"),
         reach=BEFORE,
         valid=_is_jwt,
     ),
@@ -145,7 +146,7 @@ SHAPES_FOUND = [
         "token",
         "url-credentials",
         rb"[A-Za-z]://[!#-&(-.0-9;=?A-Z\[-~]{1,64}:[!#-&(-.0-;=?A-Z\[-~]{1,128}@[A-Za-z0-9\[]",
-        re.compile(
+        late(
             rb"[A-Za-z][A-Za-z0-9+.-]{1,15}://(?P<subject>[!#-&(-.0-9;=?A-Z\[-~]{1,64}):"
             rb"(?P<secret>[!#-&(-.0-;=?A-Z\[-~]{1,128})@[A-Za-z0-9\[]"
         ),

@@ -5,7 +5,7 @@ Reference: crypt(5) of libxcrypt; for apr1, the password formats of the Apache H
 
 from __future__ import annotations
 
-import re
+from .late import late
 
 _ALPHABET = r"[./0-9A-Za-z]"
 
@@ -23,7 +23,7 @@ SHAPES = {
 }
 """Hashes that name their scheme, as regular expressions of text."""
 
-_FIELD = re.compile(
+_FIELD = late(
     "|".join(
         [
             *(f"(?P<{name.replace('-', '_')}>{shape})" for name, shape in SHAPES.items()),
@@ -33,7 +33,7 @@ _FIELD = re.compile(
         ]
     )
 )
-_KNOWN = re.compile(r"\$(?:1|apr1|2[abxy]|3|5|6|7|y|gy|md5)[$,]")
+_KNOWN = late(r"\$(?:1|apr1|2[abxy]|3|5|6|7|y|gy|md5)[$,]")
 
 
 def scheme(text: str) -> str | None:

@@ -12,12 +12,13 @@ from assay.facts.access import Escalation
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector, Tree, TreeInspector
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "doas.conf"
 
-_WORD = re.compile(r'(?:"(?:\\.|[^"\\])*"|\\.|[^\s"\\{}#])+|[{}]')
-_JOINED = re.compile(r"\\\n")
+_WORD = late(r'(?:"(?:\\.|[^"\\])*"|\\.|[^\s"\\{}#])+|[{}]')
+_JOINED = late(r"\\\n")
 
 
 def _words(line: str) -> list[str] | None:

@@ -15,6 +15,7 @@ from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
 from .known_passwords import Secret, known
+from .late import late
 from .secrecy import WITHHELD, withhold
 from .workload_secrets import credential, is_literal, says_secret, tried
 
@@ -24,15 +25,15 @@ MAX_VALUE = 1000
 MOST = 1_000
 """Secrets of one instruction."""
 
-_INSTRUCTION = re.compile(
+_INSTRUCTION = late(
     r"\s*(FROM|RUN|CMD|LABEL|MAINTAINER|EXPOSE|ENV|ADD|COPY|ENTRYPOINT|VOLUME|USER|WORKDIR|ARG|ONBUILD|STOPSIGNAL"
     r"|HEALTHCHECK|SHELL)\s+(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-_ESCAPE = re.compile(r"#\s*escape\s*=\s*(\\|`)\s*", re.IGNORECASE)
-_HERE = re.compile(r"<<-?(['\"]?)([A-Za-z_]\w{0,63})\1")
-_PAIR = re.compile(r"""([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*+"|'[^']*'|(?:[^\s"'\\]|\\.)*+)""")
-_STAGE = re.compile(r"\S+\s+AS\s+(\S+)", re.IGNORECASE)
+_ESCAPE = late(r"#\s*escape\s*=\s*(\\|`)\s*", re.IGNORECASE)
+_HERE = late(r"<<-?(['\"]?)([A-Za-z_]\w{0,63})\1")
+_PAIR = late(r"""([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*+"|'[^']*'|(?:[^\s"'\\]|\\.)*+)""")
+_STAGE = late(r"\S+\s+AS\s+(\S+)", re.IGNORECASE)
 
 
 def instructions(text: str) -> Iterator[tuple[str, str, int]]:

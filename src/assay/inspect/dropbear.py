@@ -6,7 +6,6 @@ Source: dropbear(8) of 2014.63 to 2024.86; OpenWrt's dropbear.init.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
@@ -15,6 +14,7 @@ from assay.facts.service import Directive, Setting
 from .base import Tree, TreeFile, TreeInspector
 from .effective import present
 from .environment_file import UCI, variables
+from .late import late
 from .starting import ANY, served, starter
 from .startup import words
 
@@ -75,7 +75,7 @@ UCI_OPTIONS = {
 
 Place = tuple[TreeFile, int | None]
 
-_VARIABLE = re.compile(r"[$`]")
+_VARIABLE = late(r"[$`]")
 
 
 def options(command: list[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ hostile tree needs. A file that is there but could not be read makes everything 
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
 
 from .base import Tree, TreeFile
+from .late import late
 from .startup import SEARCH
 
 WORK = 100_000
@@ -35,7 +35,7 @@ OVERRIDDEN = 20
 
 Version = tuple[int, ...]
 
-_VERSION = re.compile(r"(?:\d+:)?v?(\d{1,5})(?:\.(\d{1,5}))?(?:\.(\d{1,5}))?")
+_VERSION = late(r"(?:\d+:)?v?(\d{1,5})(?:\.(\d{1,5}))?(?:\.(\d{1,5}))?")
 
 
 class Default(NamedTuple):

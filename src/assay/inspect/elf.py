@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.binary import Elf
@@ -32,6 +31,7 @@ from .elf_format import (
     ElfFile,
     Symbols,
 )
+from .late import late
 
 TYPES = {1: "REL", 2: "EXEC", 3: "DYN", 4: "CORE"}
 
@@ -94,7 +94,7 @@ DF_1_NOW, DF_1_PIE = 0x1, 0x0800_0000
 CANARIES = ("__stack_chk_fail", "__stack_chk_guard", "__stack_chk_fail_local", "__intel_security_cookie")
 
 # The C libraries by DT_SONAME: glibc, Bionic and musl, musl in Alpine, uClibc.
-LIBC = re.compile(r"libc\.so(\.\d+)?|libc\.musl-.*|ld-musl-.*|libuClibc.*|ld-uClibc.*")
+LIBC = late(r"libc\.so(\.\d+)?|libc\.musl-.*|ld-musl-.*|libuClibc.*|ld-uClibc.*")
 
 # Functions for which glibc has a checked variant __NAME_chk: directory debug/ and the headers bits/*2.h, as of 2.42.
 # open, openat and mq_open (variants __NAME_2) are left out: a compiler that sees constant flags calls the plain one.
@@ -111,7 +111,7 @@ poll ppoll longjmp _longjmp siglongjmp inet_ntop inet_pton
 FORTIFIED = frozenset(FORTIFIED_NAMES.split())
 CHECKED = frozenset({f"__{name}_chk" for name in FORTIFIED} | {"__fdelt_chk"})  # FD_SET has no plain function
 
-RUST = re.compile(rb"/rustc/[0-9a-f]{40}(?=/)")
+RUST = late(rb"/rustc/[0-9a-f]{40}(?=/)")
 GO_MAGIC = b"\xff Go buildinf:"
 
 

@@ -49,6 +49,7 @@ from .endpoints_tables import (
     shown_by,
     suffix_of,
 )
+from .late import late
 from .scan import MAX_HITS
 
 MAX_FACTS = 5_000
@@ -69,29 +70,29 @@ EXPRESSIONS = (
     Expression(rb"[a-z0-9]@[a-z0-9-]{2,63}\.[a-z0-9]", caseless=True),
 )
 
-_SENTENCE = re.compile(rb"^[ \t*-]{0,12}[A-Za-z(\"'][^=;{}<>]{0,60}\b[a-z]{2,} [a-z]+ [a-z]+")
-_CODE = re.compile(rb"^\s*[\w.-]+\s*[=:]\s*\S+\s*$|[{};]\s*$|^\s*[#;!]|^\s*[<\[]")
+_SENTENCE = late(rb"^[ \t*-]{0,12}[A-Za-z(\"'][^=;{}<>]{0,60}\b[a-z]{2,} [a-z]+ [a-z]+")
+_CODE = late(rb"^\s*[\w.-]+\s*[=:]\s*\S+\s*$|[{};]\s*$|^\s*[#;!]|^\s*[<\[]")
 
 # Backwards from a place; bounded, so that time stays linear whatever is there.
-_PRINTABLE_BACK = re.compile(rb"[ -~\t\x80-\xff]*")
-_SCHEME_BACK = re.compile(rb"[A-Za-z0-9+.-]{1,20}")
-_NAME_BACK = re.compile(rb"[A-Za-z0-9.-]{1,253}")
-_MAIL_BACK = re.compile(rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
-_QUAD_BACK = re.compile(rb"[0-9.]{1,15}")
-_SIX_BACK = re.compile(rb"[0-9A-Fa-f:]{1,39}")
+_PRINTABLE_BACK = late(rb"[ -~\t\x80-\xff]*")
+_SCHEME_BACK = late(rb"[A-Za-z0-9+.-]{1,20}")
+_NAME_BACK = late(rb"[A-Za-z0-9.-]{1,253}")
+_MAIL_BACK = late(rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
+_QUAD_BACK = late(rb"[0-9.]{1,15}")
+_SIX_BACK = late(rb"[0-9A-Fa-f:]{1,39}")
 
-_AUTHORITY = re.compile(rb"[^/?#]*")
-_URL = re.compile(rb"(?:[^\x00-\x20\"'<>\\^`{|}\x7f]|\{[\w.:!-]{0,40}\}|<[\w -]{1,30}>(?=[/:.\w]))+")
-_TROFF = re.compile(rb"\\([-&:/%|^]|\(hy)")
-_NAME = re.compile(rb"[A-Za-z0-9.-]{0,253}")
-_QUAD = re.compile(rb"[0-9.]{1,15}")
-_SIX = re.compile(rb"[0-9A-Fa-f:]{0,39}(?:\.\d{1,3}){0,3}")
-_DER_TAG = re.compile(rb"\.(?:[a-z]{2,6}|p7c)(0[^/.]{0,2})\Z")
-_PREFIX = re.compile(rb"/\d{1,2}(?!\d)")
-_PORT = re.compile(rb":(\d{2,5})(?![\d.:])")
-_TEMPLATE = re.compile(r"%[-0-9.*l]*[sdiux@]|\$|\{|<|\*|%\(")
-_LABELS = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
-_VALUE_END = re.compile(rb"[\x00\n\r\t ,;\"')\]]")
+_AUTHORITY = late(rb"[^/?#]*")
+_URL = late(rb"(?:[^\x00-\x20\"'<>\\^`{|}\x7f]|\{[\w.:!-]{0,40}\}|<[\w -]{1,30}>(?=[/:.\w]))+")
+_TROFF = late(rb"\\([-&:/%|^]|\(hy)")
+_NAME = late(rb"[A-Za-z0-9.-]{0,253}")
+_QUAD = late(rb"[0-9.]{1,15}")
+_SIX = late(rb"[0-9A-Fa-f:]{0,39}(?:\.\d{1,3}){0,3}")
+_DER_TAG = late(rb"\.(?:[a-z]{2,6}|p7c)(0[^/.]{0,2})\Z")
+_PREFIX = late(rb"/\d{1,2}(?!\d)")
+_PORT = late(rb":(\d{2,5})(?![\d.:])")
+_TEMPLATE = late(r"%[-0-9.*l]*[sdiux@]|\$|\{|<|\*|%\(")
+_LABELS = late(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
+_VALUE_END = late(rb"[\x00\n\r\t ,;\"')\]]")
 
 _STRONG = frozenset(COMMON.split())
 _ENDINGS = frozenset(SUFFIXES)
@@ -358,7 +359,7 @@ def _host(data: Buffer, end: int, kind: str) -> Place | None:
 
 _MAIL_ENDS = (b">", b"<", b"*", b")", b"]", b",", b'"', b"", b"\n")
 _JOINED = tuple(bytes([c]) for c in b"/\\@$%_}{)&#:+~^|")
-_MAIL_IN_WORDS = re.compile(rb"\b(?:at|AT)[\])]?\s{1,12}\Z")
+_MAIL_IN_WORDS = late(rb"\b(?:at|AT)[\])]?\s{1,12}\Z")
 """Before the host of a mail address that was written so that programs do not find it."""
 _BEFORE_SIX = tuple(bytes([c]) for c in (*range(32), *b" \"'`(<[,;=/|"))
 _AFTER_SIX = tuple(bytes([c]) for c in b" \"'`)]>,;/%#|.")

@@ -14,6 +14,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from .late import late
+
 
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
@@ -80,20 +82,20 @@ UNIT_ENDINGS = _set(
 )
 """Endings after an at sign that are a unit of systemd or a file as often as a top-level domain."""
 
-MAN = re.compile(rb"\A(?:'\\\" [a-z]+\n|\.\\\".*\n|\s)*\.(?:TH|Dd) ")
+MAN = late(rb"\A(?:'\\\" [a-z]+\n|\.\\\".*\n|\s)*\.(?:TH|Dd) ")
 HEADS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
-    ("changelog", re.compile(rb"\A[a-z0-9+.-]+ \([^)\n]+\) [^;\n]+; urgency=")),
-    ("changelog", re.compile(rb"\A[^\n=]{0,40}C(?:hange[Ll]og|HANGE(?:S|LOG))\b")),
-    ("copyright", re.compile(rb"\AFormat(?:-Specification)?:|\AThis (?:package was|is the Debian)|\A\s*Copyright")),
-    ("licence", re.compile(rb"\A\s*[^=\n]{0,50}LICEN[SC]E\b[^=\n]*\n", re.IGNORECASE)),
-    ("web page", re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype html|html)", re.IGNORECASE)),
-    ("info manual", re.compile(rb"\AThis is [^\n]{1,80}produced by")),
-    ("translation", re.compile(rb"\A(?:\xde\x12\x04\x95|\x95\x04\x12\xde)")),
-    ("message of changes", re.compile(rb"\A(?:commit [0-9a-f]{40}\n|\d{4}-\d\d-\d\d  [^<\n]+<)")),
+    ("changelog", late(rb"\A[a-z0-9+.-]+ \([^)\n]+\) [^;\n]+; urgency=")),
+    ("changelog", late(rb"\A[^\n=]{0,40}C(?:hange[Ll]og|HANGE(?:S|LOG))\b")),
+    ("copyright", late(rb"\AFormat(?:-Specification)?:|\AThis (?:package was|is the Debian)|\A\s*Copyright")),
+    ("licence", late(rb"\A\s*[^=\n]{0,50}LICEN[SC]E\b[^=\n]*\n", re.IGNORECASE)),
+    ("web page", late(rb"\A\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype html|html)", re.IGNORECASE)),
+    ("info manual", late(rb"\AThis is [^\n]{1,80}produced by")),
+    ("translation", late(rb"\A(?:\xde\x12\x04\x95|\x95\x04\x12\xde)")),
+    ("message of changes", late(rb"\A(?:commit [0-9a-f]{40}\n|\d{4}-\d\d-\d\d  [^<\n]+<)")),
 )  # fmt: skip
 """Beginnings of contents that are read by people: what they name is not called by a program."""
 
-NAMESPACE_BEFORE = re.compile(
+NAMESPACE_BEFORE = late(
     r"""(?:xmlns(?::[\w.-]+)?|xsi:\w+|targetNamespace|namespace|\$schema|\$id|@context|schemaLocation|DOCTYPE|SYSTEM|PUBLIC)\b["']?[^<>]{0,60}$"""
 )
 # All in small letters, and so is what they are looked for in.
@@ -164,7 +166,7 @@ def shown_by(value: str) -> dict[str, str]:
     return {name: value[match.start() : match.end()] for name, match in found if match}
 
 
-COMMENT = re.compile(r"""\s*(#(?!!)|//|/\*|;|\.\\"|--|dnl\b|rem\b|<!--)""", re.IGNORECASE)
+COMMENT = late(r"""\s*(#(?!!)|//|/\*|;|\.\\"|--|dnl\b|rem\b|<!--)""", re.IGNORECASE)
 
 
 @cache
@@ -191,7 +193,7 @@ def _addressed() -> re.Pattern[str]:
 
 _SPACE = " \t\x85\xa0"
 _VERSION_SIGNS = _SPACE + ":=\"'.(-"
-_LAST_WORD = re.compile(r"\w*")
+_LAST_WORD = late(r"\w*")
 
 
 def is_version_before(line: str) -> bool:

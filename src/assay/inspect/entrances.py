@@ -10,7 +10,6 @@ RFC 3875 (CGI); the programs' own manuals for what they are.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.access import Account, Credential, Entrance
@@ -18,13 +17,14 @@ from assay.facts.service import Service
 
 from .base import Tree, TreeFile, TreeInspector
 from .entrances_tables import AGENTS
+from .late import late
 from .startup import words
 
 GETTYS = frozenset({"getty", "agetty", "mingetty", "mgetty", "fgetty", "ngetty", "uugetty"})
 SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh", "login", "sulogin"})
-TERMINAL = re.compile(r"^(?:/dev/)?((?:tty|hvc|hvsi|ttyS|ttyAMA|ttyUSB|ttymxc|ttyPS|console|xvc|pts/)[\w/]*)$")
-AUTOLOGIN = re.compile(r"(?:^|\s)(?:--autologin[= ]|-a\s?|-n\s+-l\s+\S*/?sh\b|--skip-login\b|-f\s)(\S*)")
-CGI = re.compile(r"/(?:cgi-bin|cgi)/[^/]+$|\.cgi$")
+TERMINAL = late(r"^(?:/dev/)?((?:tty|hvc|hvsi|ttyS|ttyAMA|ttyUSB|ttymxc|ttyPS|console|xvc|pts/)[\w/]*)$")
+AUTOLOGIN = late(r"(?:^|\s)(?:--autologin[= ]|-a\s?|-n\s+-l\s+\S*/?sh\b|--skip-login\b|-f\s)(\S*)")
+CGI = late(r"/(?:cgi-bin|cgi)/[^/]+$|\.cgi$")
 MOST = 5_000
 """Entrances of a kind that are told one by one."""
 

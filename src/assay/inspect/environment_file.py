@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector, Tree, TreeFile
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "environment"
@@ -20,9 +21,9 @@ UCI = "uci"
 
 PLACES = ("/etc/default/", "/etc/sysconfig/", "/etc/conf.d/")
 
-_ASSIGNMENT = re.compile(r"""(?:export\s+)?([A-Za-z_]\w*)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S*))""")
-_SECRET = re.compile(r"passw|passphrase|secret|token|api_?key|(?:^|_)(?:pass|psk|key)$", re.IGNORECASE)
-_UCI = re.compile(r"""(config|option|list)\s+(\S+)(?:\s+(?:'([^']*)'|"([^"]*)"|(\S+)))?""")
+_ASSIGNMENT = late(r"""(?:export\s+)?([A-Za-z_]\w*)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S*))""")
+_SECRET = late(r"passw|passphrase|secret|token|api_?key|(?:^|_)(?:pass|psk|key)$", re.IGNORECASE)
+_UCI = late(r"""(config|option|list)\s+(\S+)(?:\s+(?:'([^']*)'|"([^"]*)"|(\S+)))?""")
 
 
 def wants_path(path: str) -> bool:

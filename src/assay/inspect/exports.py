@@ -5,7 +5,6 @@ Looks at /etc/exports and /etc/exports.d/*.exports. Source: exports(5) of nfs-ut
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
@@ -13,6 +12,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
 from .effective import Effective, present
+from .late import late
 from .starting import ANY, served
 
 DIALECT = "exports"
@@ -28,8 +28,8 @@ DEFAULTS = {
     ("hide", "nohide"): "hide",
 }
 
-_WORD = re.compile(r'"([^"]*)"(\S*)|(\S+)')
-_CLIENT = re.compile(r"([^(]*)(?:\(([^)]*)\))?")
+_WORD = late(r'"([^"]*)"(\S*)|(\S+)')
+_CLIENT = late(r"([^(]*)(?:\(([^)]*)\))?")
 
 
 def inspect(content: Content) -> Iterator[Directive]:

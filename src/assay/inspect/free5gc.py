@@ -8,19 +8,19 @@ no default for it.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
+from .late import late
 from .mobile_function import Function, View, complete, configurations, installed, plmn, port, said, yaml_directives
 from .yaml_format import prepare as prepare  # noqa: PLC0414 - workers look for it here
 
 DIALECT = "free5gc"
 
-_NAME = re.compile(r"(amf|ausf|bsf|chf|n3iwf|nef|nrf|nssf|pcf|scp|smf|tngf|udm|udr|upf|webui)cfg[^/]*\.ya?ml")
+_NAME = late(r"(amf|ausf|bsf|chf|n3iwf|nef|nrf|nssf|pcf|scp|smf|tngf|udm|udr|upf|webui)cfg[^/]*\.ya?ml")
 
 NGAP, PFCP, GTPU = 38412, 8805, 2152
 SBI = 8000

@@ -15,6 +15,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 from .mobile_function import installed, is_sample, port
 from .secrecy import withhold
 
@@ -43,11 +44,11 @@ DEFAULTS = {
 } | dict.fromkeys(FLAGS, "no")
 """As freeDiameter 1.2.1 prints them."""
 
-_TOKEN = re.compile(
+_TOKEN = late(
     r"""(?P<line>\n)|(?P<blank>[ \t\r\f\v]+|\#[^\n]*)|"(?P<string>(?:[^"\\\n]|\\.)*+)\""""
     r"""|(?P<word>[^\s"{}=;:,\#]+)|(?P<mark>.)"""
 )
-_OWN = re.compile(
+_OWN = late(
     r"^[ \t]*(?:Identity|Realm|(?:Sec)?Port|ListenOn|T[cw]Timer|TLS_\w+|LoadExtension|ConnectPeer|No_?\w+|Prefer_TCP)"
     r"\s*[=;]",
     re.MULTILINE,

@@ -5,12 +5,12 @@ Source: fstab(5) of util-linux 2.38; a line that libmount would pass over is kep
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "fstab"
@@ -18,8 +18,8 @@ DIALECT = "fstab"
 INVALID = "invalid"
 """Key of a line with fewer than three fields, which mount(8) passes over with a warning."""
 
-_PATH = re.compile(r"(?<![^\s,])(?:cred(?:entials)?|keyfile|key)=/[^\s,]*")
-_OCTAL = re.compile(r"\\([0-7]{3})")
+_PATH = late(r"(?<![^\s,])(?:cred(?:entials)?|keyfile|key)=/[^\s,]*")
+_OCTAL = late(r"\\([0-7]{3})")
 
 
 def unescape(field: str) -> str:

@@ -17,6 +17,7 @@ from .assignment import assignments
 from .base import Content, ContentInspector
 from .crypt_format import scheme
 from .dropins import joined
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "grub"
@@ -36,10 +37,10 @@ _KEPT = frozenset(
     }
 )  # fmt: skip
 _SCRIPT = frozenset({"password", "password_pbkdf2"})
-_WORD = re.compile(r"""(?:[^\s"'\\{};]|\\.|"(?:[^"\\]|\\.)*"|'[^']*'|\{\w*\}|\$\{\w+\})+|[{}]""")
-_QUOTES = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""")
-_SET = re.compile(r"""([A-Za-z_]\w{0,63})=(.*)""", re.DOTALL)
-_PBKDF2 = re.compile(r"grub\.pbkdf2\.(\w{1,16})\.(\d{1,10})\.")
+_WORD = late(r"""(?:[^\s"'\\{};]|\\.|"(?:[^"\\]|\\.)*"|'[^']*'|\{\w*\}|\$\{\w+\})+|[{}]""")
+_QUOTES = late(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)""")
+_SET = late(r"""([A-Za-z_]\w{0,63})=(.*)""", re.DOTALL)
+_PBKDF2 = late(r"grub\.pbkdf2\.(\w{1,16})\.(\d{1,10})\.")
 _HEAD_ENVIRONMENT = b"# GRUB Environment Block\n"
 
 DEPTH = 16

@@ -30,6 +30,7 @@ from . import kubernetes, yaml_format, yaml_values
 from .base import Content, ContentInspector
 from .known_passwords import known
 from .kubernetes import Found
+from .late import late
 from .secrecy import WITHHELD, withhold
 from .workload_secrets import is_literal, says_secret
 
@@ -46,11 +47,11 @@ NAMED = 10
 
 Values = dict[yaml_format.Path, "ScalarNode"]
 
-_ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-_COMMENT = re.compile(r"-?\s*/\*.*\*/\s*-?", re.DOTALL)
-_OPERAND = re.compile(r"\.(Values|Release|Chart)((?:\.[A-Za-z_]\w*)+)")
-_LITERAL = re.compile(r'"([^"\\]*)"|(-?(?:0|[1-9]\d{0,5})|true|false)')
-_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,5})")
+_ACTION = late(r"\{\{(.*?)\}\}", re.DOTALL)
+_COMMENT = late(r"-?\s*/\*.*\*/\s*-?", re.DOTALL)
+_OPERAND = late(r"\.(Values|Release|Chart)((?:\.[A-Za-z_]\w*)+)")
+_LITERAL = late(r'"([^"\\]*)"|(-?(?:0|[1-9]\d{0,5})|true|false)')
+_PLAIN_NUMBER = late(r"-?(?:0|[1-9]\d{0,5})")
 _ZERO = {"0", "false"}
 
 

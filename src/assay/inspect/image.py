@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 
 import msgspec
@@ -13,12 +12,13 @@ from assay.facts.identity import Identity
 from assay.facts.service import ImageManifest
 
 from .base import Content, ContentInspector
+from .late import late
 
 LIMIT = 4 << 20
 """Longest manifest, in bytes, that registries take (OCI distribution-spec, "Pushing manifests")."""
 
 # OCI image-spec, descriptor.md, "Registered algorithms".
-DIGEST = re.compile(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
+DIGEST = late(r"(sha256):([0-9a-f]{64})|(sha512):([0-9a-f]{128})")
 # OCI image-spec, annotations.md: the keys that say who and what.
 ANNOTATIONS = {
     "org.opencontainers.image.ref.name": "name",

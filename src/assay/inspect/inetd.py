@@ -6,12 +6,12 @@ Source: inetd.conf(5); fields are service, socket type, protocol, wait or nowait
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive, Service
 
 from .base import Content, ContentInspector, Tree, TreeInspector
+from .late import late
 from .secrecy import withhold
 from .startup import program
 from .superserver import started
@@ -22,7 +22,7 @@ PATH = "/etc/inetd.conf"
 
 NAMES = frozenset({"inetd", "openbsd-inetd", "inetutils-inetd", "rlinetd"})
 
-_SEPARATOR = re.compile(r"[.:/]")
+_SEPARATOR = late(r"[.:/]")
 
 
 def inspect(content: Content) -> Iterator[Directive]:

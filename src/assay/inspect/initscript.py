@@ -12,12 +12,12 @@ Keys besides LSB's own (section INIT INFO) and assignments (START, DAEMON, ...):
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "initscript"
@@ -26,29 +26,29 @@ LINE = 1024
 """Characters of a line that are looked at."""
 
 _PATHS = ("/etc/init.d/", "/etc/rc.d/")
-_LSB = re.compile(r"#\s*([A-Z][A-Za-z-]{1,40}):\s*(.*)")
-_CHKCONFIG = re.compile(r"#\s*chkconfig:\s*(\S.*)")
-_ASSIGNMENT = re.compile(
+_LSB = late(r"#\s*([A-Z][A-Za-z-]{1,40}):\s*(.*)")
+_CHKCONFIG = late(r"#\s*chkconfig:\s*(\S.*)")
+_ASSIGNMENT = late(
     r"""\s*(?:export\s+|readonly\s+)?(START|STOP|USE_PROCD|DAEMON|PROG|prog|exec|daemon|command|command_user)="""
     r"""("[^"]*"|'[^']*'|[^\s;#&|]*)"""
 )
-_COMMAND = re.compile(r"daemon\b|procd_set_param|\bsu\s|runuser|sudo|chpst|setuidgid")
+_COMMAND = late(r"daemon\b|procd_set_param|\bsu\s|runuser|sudo|chpst|setuidgid")
 _CHANGES = (
-    ("start-stop-daemon", re.compile(r"\bstart-stop-daemon\b.*?\s(?:--chuid[= ]\s*|-c\s*)(\S+)")),
-    ("procd", re.compile(r"\bprocd_set_param\s+user\s+(\S+)")),
-    ("daemon", re.compile(r"\bdaemon\s(?:[^|;&]*\s)?--user[= ]\s*(\S+)")),
-    ("su", re.compile(r"(?:^|[\s;&|(/])su\s+(?:-l?\s+|-s\s+\S+\s+)*([\w$\"'{][^\s;]*)\s.*?-c\b")),
-    ("su", re.compile(r"(?:^|[\s;&|(/])su\s+(?:-\s+)?-c\s+(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)\s+(?:-\s+)?([\w$][^\s;]*)")),
-    ("runuser", re.compile(r"\brunuser\s.*?-u\s*(\S+)")),
-    ("sudo", re.compile(r"\bsudo\s.*?-u\s*(\S+)")),
-    ("chpst", re.compile(r"\bchpst\s.*?-u\s*(\S+)")),
-    ("setuidgid", re.compile(r"\bsetuidgid\s+(\S+)")),
+    ("start-stop-daemon", late(r"\bstart-stop-daemon\b.*?\s(?:--chuid[= ]\s*|-c\s*)(\S+)")),
+    ("procd", late(r"\bprocd_set_param\s+user\s+(\S+)")),
+    ("daemon", late(r"\bdaemon\s(?:[^|;&]*\s)?--user[= ]\s*(\S+)")),
+    ("su", late(r"(?:^|[\s;&|(/])su\s+(?:-l?\s+|-s\s+\S+\s+)*([\w$\"'{][^\s;]*)\s.*?-c\b")),
+    ("su", late(r"(?:^|[\s;&|(/])su\s+(?:-\s+)?-c\s+(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)\s+(?:-\s+)?([\w$][^\s;]*)")),
+    ("runuser", late(r"\brunuser\s.*?-u\s*(\S+)")),
+    ("sudo", late(r"\bsudo\s.*?-u\s*(\S+)")),
+    ("chpst", late(r"\bchpst\s.*?-u\s*(\S+)")),
+    ("setuidgid", late(r"\bsetuidgid\s+(\S+)")),
 )
 _EXEC = (
-    ("start-stop-daemon", re.compile(r"\bstart-stop-daemon\b.*?\s(?:--exec[= ]|--startas[= ]|-x\s|-a\s)\s*(\S+)")),
-    ("procd", re.compile(r"\bprocd_set_param\s+command\s+(.+)")),
+    ("start-stop-daemon", late(r"\bstart-stop-daemon\b.*?\s(?:--exec[= ]|--startas[= ]|-x\s|-a\s)\s*(\S+)")),
+    ("procd", late(r"\bprocd_set_param\s+command\s+(.+)")),
 )
-_RUNS = re.compile(r"(/etc/(?:init\.d|rc[S0-6]?\.d|rc\.d)/S(?:\?\?|\[0-9\]\[0-9\]|\[0-9\]\*|\?)?\*|/etc/rc\.local\b)")
+_RUNS = late(r"(/etc/(?:init\.d|rc[S0-6]?\.d|rc\.d)/S(?:\?\?|\[0-9\]\[0-9\]|\[0-9\]\*|\?)?\*|/etc/rc\.local\b)")
 
 
 def inspect(content: Content) -> Iterator[Directive]:

@@ -6,7 +6,6 @@ services of Debian, Fedora, Arch and Alpine.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from assay.facts.service import Directive, Setting
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .boot_links import started
 from .dropins import Reader
+from .late import late
 from .systemd_units import Units
 
 DIALECT = "iptables"
@@ -36,8 +36,8 @@ FILES = {
 RULES = 1000
 """Rules that the value of one chain shows."""
 
-_LINE = re.compile(r"(?:\[\d+:\d+\]\s*)?(-{1,2}[A-Za-z][\w-]*)\s+(\S+)\s*(.*)")
-_CHAIN = re.compile(r":(\S+)\s+(\S+)(?:\s+\[\d+:\d+\])?$")
+_LINE = late(r"(?:\[\d+:\d+\]\s*)?(-{1,2}[A-Za-z][\w-]*)\s+(\S+)\s*(.*)")
+_CHAIN = late(r":(\S+)\s+(\S+)(?:\s+\[\d+:\d+\])?$")
 _LONG = {
     "--append": "-A",
     "--insert": "-I",

@@ -15,6 +15,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .kamailio_script import DIALECT, statements
+from .late import late
 from .mobile_function import installed, is_sample, port
 from .secrecy import withhold
 
@@ -48,8 +49,8 @@ DEFAULTS = {
 }
 """Core parameters as the cookbook of 5.6 gives their defaults."""
 
-_SOCKET = re.compile(r"(?:(udp|tcp|tls|sctp|ws|wss):)?(\[[^\]]*\]|[^\s:;/]+)(?::(\d+))?", re.IGNORECASE)
-_BIND = re.compile(r"bind\s*=\s*([^;\s]+)")
+_SOCKET = late(r"(?:(udp|tcp|tls|sctp|ws|wss):)?(\[[^\]]*\]|[^\s:;/]+)(?::(\d+))?", re.IGNORECASE)
+_BIND = late(r"bind\s*=\s*([^;\s]+)")
 _TRUE = frozenset({"yes", "true", "on", "1"})
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from assay.facts.service import Directive
 
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "kamailio"
@@ -21,16 +22,16 @@ CONDITIONS = 64
 CONDITION = 200
 """Characters of one: each statement under it has them."""
 
-_TOKEN = re.compile(
+_TOKEN = late(
     r"""(?P<variable>\$\w*\((?:[^()\n]|\((?:[^()\n]|\([^()\n]*+\))*+\))*+\))"""
     r"""|(?P<line>\n)|(?P<blank>[ \t\r\f\v]+)|(?P<pre>[#!]!(?:[^\n\\]|\\\n|\\.|\\\Z)*)|(?P<comment>\#[^\n]*|//[^\n]*)"""
     r"""|(?P<string>"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')|(?P<word>(?:[^\s"'{}();=,\#/]|/(?![/*]))+)|(?P<mark>.)""",
     re.DOTALL,
 )
-_SECRET = re.compile(r"(?:^|[ ._])(?:\w*password|\w*passwd|\w*secret|\w*auth_key)$", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z_][\w.]*")
-_ROUTE = re.compile(r"(?:\w+_)?route(?:\[.*)?", re.DOTALL)
-_SUBSTDEF = re.compile(r"""["'](\W)(\w+)\1(.*)\1\w*["']""", re.DOTALL)
+_SECRET = late(r"(?:^|[ ._])(?:\w*password|\w*passwd|\w*secret|\w*auth_key)$", re.IGNORECASE)
+_NAME = late(r"[A-Za-z_][\w.]*")
+_ROUTE = late(r"(?:\w+_)?route(?:\[.*)?", re.DOTALL)
+_SUBSTDEF = late(r"""["'](\W)(\w+)\1(.*)\1\w*["']""", re.DOTALL)
 
 FILES = ("include_file", "import_file", "loadmodule", "loadmodulex", "loadpath", "mpath")
 

@@ -22,6 +22,7 @@ from .assignment import fill
 from .base import Tree, TreeFile, TreeInspector
 from .boot_files import boot_files
 from .dropins import Reader
+from .late import late
 
 SUBSYSTEM = "kernel-cmdline"
 
@@ -34,7 +35,7 @@ PARAMETERS = 500
 _FORCE = ("CONFIG_CMDLINE_OVERRIDE", "CONFIG_CMDLINE_FORCE")
 """Options with which the kernel does not listen to the boot loader."""
 
-_PARAMETER = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_PARAMETER = late(r'(?:[^\s"]|"[^"]*"?)+')
 
 
 class Line(NamedTuple):

@@ -6,7 +6,6 @@ gzip-compressed, between the marks IKCFG_ST and IKCFG_ED.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from .base import Content, ContentInspector, Expression, Tree, TreeFile, TreeIns
 from .boot_files import boot_files
 from .dropins import Reader
 from .kernel_config_options import OPTIONS
+from .late import late
 
 DIALECT = "kernel_config"
 
@@ -28,11 +28,11 @@ LARGEST = 4 << 20
 EMBEDDED = 16
 """Configurations inside one content that are looked at."""
 
-_PATH = re.compile(
+_PATH = late(
     r"/boot/(?:.{0,256}/)?\.?config[^/]*$|/lib/modules/[^/]+/(?:build/)?\.?config$|/kernel\.config$|/proc/config\.gz$"
 )
-_LINE = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set|# (Linux/\S+ \S+) Kernel Configuration)$")
-_TITLE = re.compile(rb"#\n# (?:Automatically generated[^\n]*\n# )?Linux/\S+ \S+ Kernel Configuration\n")
+_LINE = late(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set|# (Linux/\S+ \S+) Kernel Configuration)$")
+_TITLE = late(rb"#\n# (?:Automatically generated[^\n]*\n# )?Linux/\S+ \S+ Kernel Configuration\n")
 _MARK = b"IKCFG_ST\x1f\x8b\x08"
 
 

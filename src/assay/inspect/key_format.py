@@ -17,6 +17,7 @@ import re
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
+from .late import late
 from .ssh_format import SCHEMES, describe, strings
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _of_blob(blob: bytes) -> tuple[str, str, int | None] | None:
 # DER
 
 _DH = (b"\x2a\x86\x48\x86\xf7\x0d\x01\x03\x01", b"\x2a\x86\x48\xce\x3e\x02\x01")
-_RAW = re.compile(rb"\x06\x03\x2b\x65[\x6e-\x71]\x04")
+_RAW = late(rb"\x06\x03\x2b\x65[\x6e-\x71]\x04")
 _DSA = b"\x2a\x86\x48\xce\x38\x04\x01"
 
 
@@ -139,7 +140,7 @@ def read_der(data: bytes) -> Key | None:
     return Key(length, *found, encrypted=False) if found else None
 
 
-_PBES2 = re.compile(rb"\x30(?:\x82..|\x81.|.)\x30(?:\x81.|.)\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d", re.DOTALL)
+_PBES2 = late(rb"\x30(?:\x82..|\x81.|.)\x30(?:\x81.|.)\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d", re.DOTALL)
 
 
 def read_encrypted_der(data: bytes) -> Key | None:
@@ -162,9 +163,9 @@ def read_encrypted_der(data: bytes) -> Key | None:
 PEM_HEADER = (
     rb"-----BEGIN (?:[A-Z0-9]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----|---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"
 )
-_PEM_HEADER = re.compile(PEM_HEADER)
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]{32,}={0,2}")
-_HEADERS = re.compile(rb"(?:\s*[A-Za-z][A-Za-z0-9-]{1,63}: [^\n]{0,1024}\n)*")
+_PEM_HEADER = late(PEM_HEADER)
+_BASE64 = late(rb"[A-Za-z0-9+/]{32,}={0,2}")
+_HEADERS = late(rb"(?:\s*[A-Za-z][A-Za-z0-9-]{1,63}: [^\n]{0,1024}\n)*")
 _NOISE = b" \t\r\n\"'\\,;#*>|"
 """What stands around the lines of a key that is quoted in source code, JSON or a comment."""
 
@@ -238,7 +239,7 @@ def _read_openssh(raw: bytes, length: int) -> Key | None:
 
 
 PUTTY_HEADER = rb"PuTTY-User-Key-File-[123]: "
-_PUTTY = re.compile(
+_PUTTY = late(
     PUTTY_HEADER
     + rb"[a-z0-9@.-]{4,64}\r?\nEncryption: (?P<cipher>[a-z0-9-]{2,32})\r?\nComment: (?P<comment>[^\r\n]{0,512})"
     rb"\r?\nPublic-Lines: [0-9]{1,4}\r?\n(?P<public>[A-Za-z0-9+/=\r\n]+)\r?\n"

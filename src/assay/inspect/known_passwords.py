@@ -25,6 +25,7 @@ from . import password_check
 from .accounts import is_passwd, is_shadow, read_field
 from .base import Content, ContentInspector, Expression
 from .crypt_format import SHAPES
+from .late import late
 from .password_check import MOST_MILLISECONDS, fits, milliseconds
 from .scan import MAX_HITS
 
@@ -174,10 +175,10 @@ def _fact(secret: Secret, line: int, *, empty: bool) -> KnownPassword:
 
 
 _TRIGGERS = list(SHAPES.items())
-_EXACT = [re.compile(shape.encode() + rb"(?![./0-9A-Za-z$])", re.ASCII) for _, shape in _TRIGGERS]
-_OWNER = re.compile(rb"(?<![\w.@-])([\w.@-]{1,64}):!?\Z", re.ASCII)
+_EXACT = [late(shape.encode() + rb"(?![./0-9A-Za-z$])", re.ASCII) for _, shape in _TRIGGERS]
+_OWNER = late(rb"(?<![\w.@-])([\w.@-]{1,64}):!?\Z", re.ASCII)
 REACH = 512
-_LINE = re.compile(rb"^([\w.@+-]{1,64}):([^:\s]{1,256})(?::|$)", re.MULTILINE | re.ASCII)
+_LINE = late(rb"^([\w.@+-]{1,64}):([^:\s]{1,256})(?::|$)", re.MULTILINE | re.ASCII)
 
 
 def _fields(data: bytes) -> Iterator[Secret]:

@@ -21,6 +21,7 @@ from assay.unpack.base import LimitReached, Unsupported
 from . import yaml_format, yaml_values
 from .base import Content, ContentInspector
 from .known_passwords import Secret, known
+from .late import late
 from .secrecy import withhold
 from .workload_secrets import credential, is_literal, says_secret, tried
 from .yaml_values import at, flag, items, line, mapping, scalar
@@ -29,10 +30,10 @@ DIALECT = "kubernetes"
 MAX_BYTES = yaml_format.MAX_TEXT
 MAX_FACTS = 20_000
 
-_VERSION = re.compile(rb"""["']?[ \t]*:\s*["']?(?:[a-z0-9.-]{1,253}/)?v[0-9]""")
-_KEY = re.compile(rb"""(?:.*[{,])?[ \t-]*["']?""", re.DOTALL)
-_KIND = re.compile(rb"""["']?[ \t]*:\s*["']?[A-Z]""")
-_TEMPLATE = re.compile(rb"\{\{-?[^{}\n]{0,80}?(?:\.Values|\.Release\.|\.Chart\.|\.Capabilities|include |toYaml )")
+_VERSION = late(rb"""["']?[ \t]*:\s*["']?(?:[a-z0-9.-]{1,253}/)?v[0-9]""")
+_KEY = late(rb"""(?:.*[{,])?[ \t-]*["']?""", re.DOTALL)
+_KIND = late(rb"""["']?[ \t]*:\s*["']?[A-Z]""")
+_TEMPLATE = late(rb"\{\{-?[^{}\n]{0,80}?(?:\.Values|\.Release\.|\.Chart\.|\.Capabilities|include |toYaml )")
 _POD_PATHS = (
     ("spec", "template", "spec"),
     ("spec", "jobTemplate", "spec", "template", "spec"),

@@ -6,7 +6,7 @@ deb-conffiles(5); gcc, binutils, make, CMake, Meson; vim, emacs; conventions of 
 
 from __future__ import annotations
 
-import re
+from .late import late
 
 SOURCE_CODE = (
     ".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".hxx", ".inl", ".s", ".S", ".asm", ".java", ".kt", ".scala",
@@ -28,23 +28,23 @@ BUILD_FILES = frozenset((
     "SConscript", "Kbuild", "Kconfig", "pom.xml", "Cargo.toml", "Cargo.lock", "tox.ini", "Vagrantfile",
 ))  # fmt: skip
 SOURCE_CONTROL = frozenset((".gitignore", ".gitattributes", ".gitmodules", ".hgignore", ".hgtags", ".mailmap"))
-REPOSITORY = re.compile(r"/(?:\.git/HEAD|\.svn/(?:entries|wc\.db)|\.hg/requires|\.bzr/branch-format|CVS/Entries)\Z")
+REPOSITORY = late(r"/(?:\.git/HEAD|\.svn/(?:entries|wc\.db)|\.hg/requires|\.bzr/branch-format|CVS/Entries)\Z")
 """The one file of a repository that stands for it."""
 
-PROGRAM = re.compile(r"/(?:s?bin|libexec|gcc|lib(?:32|64)?)/(?:[^/]+/){0,4}[^/]+\Z|\A/(?:s?bin)/[^/]+\Z")
+PROGRAM = late(r"/(?:s?bin|libexec|gcc|lib(?:32|64)?)/(?:[^/]+/){0,4}[^/]+\Z|\A/(?:s?bin)/[^/]+\Z")
 _TRIPLET = r"(?:[a-z0-9_]+-(?:[a-z0-9_]+-){0,2}(?:gnu\w*|musl\w*|uclibc\w*|elf\w*|eabi\w*)-)?"
-COMPILER = re.compile(
+COMPILER = late(
     _TRIPLET
     + r"(?:gcc|g\+\+|cpp|cc|c\+\+|gfortran|gdc|clang|clang\+\+|tcc|cc1|cc1plus|collect2|as|ld(?:\.bfd|\.gold|\.lld)?"
     r"|rustc|cargo|javac|gccgo|make|gmake|cmake|ninja|meson|bison|yacc|flex|rpmbuild|bitbake)(?:-\d+(?:\.\d+)*)?\Z"
 )
-DEBUGGER = re.compile(
+DEBUGGER = late(
     _TRIPLET
     + r"(?:gdb|gdbserver|gdb-multiarch|lldb|lldb-server|strace|ltrace|valgrind|perf|stap|bpftrace|uftrace|trace-cmd"
     r"|crash|kexec-crash|drgn|rr|systemtap|jdb|dlv|strace64|memcheck-\w+)(?:[-_]\d+(?:\.\d+)*)?\Z"
 )
-TEST = re.compile(
+TEST = late(
     r"/(?:tests?|testsuite|unit-?tests?|selftests?|__tests__)/|/(?:test_[^/]+\.py|[^/]+_test\.(?:go|py|sh)|conftest\.py)\Z"
 )
-SAMPLE = re.compile(r"/(?:examples?|samples?|demos?)/")
+SAMPLE = late(r"/(?:examples?|samples?|demos?)/")
 ROOT_OF_DEBUG = ("/usr/lib/debug/", "/lib/debug/", "/.build-id/")

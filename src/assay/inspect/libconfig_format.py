@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .late import late
+
 MAX_DEPTH = 64
 """Groups and lists inside each other."""
 MAX_SCALARS = 50_000
 MAX_PATH = 256
 """Characters of a path: each scalar has one, so that long names may not multiply."""
 
-_TOKEN = re.compile(
+_TOKEN = late(
     r"""(?P<line>\n)|(?P<blank>[ \t\r\f\v]+|\#[^\n]*|//[^\n]*)|"(?P<string>(?:[^"\\]|\\.)*+)"|(?P<word>[\w.+*-]+)"""
     r"""|(?P<include>@include)|(?P<mark>.)""",
     re.DOTALL,

@@ -14,19 +14,18 @@ from collections.abc import Iterator
 from assay.facts.licence import Licence
 
 from .base import Content, ContentInspector
+from .late import late
 from .licence_tables import CLASSIFIERS, named
 from .licence_texts import read_table
 
 MAX_FACTS = 5_000
 MAX_STATED = 200
 
-_DEP5 = re.compile(r"Format(?:-Specification)?:\s*\S*(?:copyright-format|dep-?5)", re.IGNORECASE)
-_FIELD = re.compile(r"([A-Za-z][A-Za-z-]*):[ \t]*(.*)")
-_POM = re.compile(
-    r"<license>\s*(?:<!--.*?-->\s*)?(?:<url>[^<]{0,300}</url>\s*)?<name>\s*([^<]{1,300}?)\s*</name>", re.DOTALL
-)
-_SECTION = re.compile(r"\s*\[([^\[\]]{1,100})\]")
-_STRING = re.compile(r"""\s*(name|license)\s*=\s*["']([^"'\\]{1,300})["']""")
+_DEP5 = late(r"Format(?:-Specification)?:\s*\S*(?:copyright-format|dep-?5)", re.IGNORECASE)
+_FIELD = late(r"([A-Za-z][A-Za-z-]*):[ \t]*(.*)")
+_POM = late(r"<license>\s*(?:<!--.*?-->\s*)?(?:<url>[^<]{0,300}</url>\s*)?<name>\s*([^<]{1,300}?)\s*</name>", re.DOTALL)
+_SECTION = late(r"\s*\[([^\[\]]{1,100})\]")
+_STRING = late(r"""\s*(name|license)\s*=\s*["']([^"'\\]{1,300})["']""")
 _NAMES = ("METADATA", "PKG-INFO", "package.json", "Cargo.toml", "pom.xml", "copyright")
 
 

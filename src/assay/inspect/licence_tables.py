@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from .late import late
 from .licence_texts import identifiers
 
 MAX_EXPRESSION = 200
 NOASSERTION = "NOASSERTION"
 
-_TOKEN = re.compile(r"\(|\)|[A-Za-z0-9.:+-]+|\S")
-_IDENTIFIER = re.compile(r"(?:DocumentRef-[A-Za-z0-9.-]+:)?[A-Za-z0-9.-]+\+?")
+_TOKEN = late(r"\(|\)|[A-Za-z0-9.:+-]+|\S")
+_IDENTIFIER = late(r"(?:DocumentRef-[A-Za-z0-9.-]+:)?[A-Za-z0-9.-]+\+?")
 
 
 def expression(text: str) -> str | None:
@@ -104,12 +105,10 @@ _SHORT = {
     "unlicensed": "LicenseRef-proprietary",
     "commercial": "LicenseRef-proprietary",
 }
-_GNU = re.compile(
-    r"(?:gnu )?(A|L)?GPL(?: |-)?v?(\d)(?:\.(\d))?(?:\.0)?(\+| or later| or any later version)?", re.IGNORECASE
-)
-_GFDL = re.compile(r"GFDL(?:-NIV)?-(1\.[123])(\+)?", re.IGNORECASE)
-_JOINED = re.compile(r"\s*,?\s+(and/or|and|or)\s+|\s*[|]\s*", re.IGNORECASE)
-_EXCEPTION = re.compile(r"[ _]with[ _](.*?)[ _-]*exceptions?", re.IGNORECASE)
+_GNU = late(r"(?:gnu )?(A|L)?GPL(?: |-)?v?(\d)(?:\.(\d))?(?:\.0)?(\+| or later| or any later version)?", re.IGNORECASE)
+_GFDL = late(r"GFDL(?:-NIV)?-(1\.[123])(\+)?", re.IGNORECASE)
+_JOINED = late(r"\s*,?\s+(and/or|and|or)\s+|\s*[|]\s*", re.IGNORECASE)
+_EXCEPTION = late(r"[ _]with[ _](.*?)[ _-]*exceptions?", re.IGNORECASE)
 
 EXCEPTIONS = {
     "gcc": "GCC-exception-3.1",
@@ -174,21 +173,21 @@ MODULES = {
 """MODULE_LICENSE: "GPL" and "GPL v2" both say version 2, and not whether a later one may be chosen."""
 
 # Notices, in text whose white space, comment signs and line ends have become one space, in lower case.
-GNU_FAMILY = re.compile(r"gnu (lesser |library |affero )?general public licen[sc]e")
-GNU_LATER = re.compile(
+GNU_FAMILY = late(r"gnu (lesser |library |affero )?general public licen[sc]e")
+GNU_LATER = late(
     r"either version (\d)(?:\.(\d))? of the (?:gnu )?(?:lesser |library |affero )?(?:general public )?licen[sc]e,? "
     r"(?:or,? )?\(?,?(?:or )?(?:at your (?:option|choice)\)?,? )?any later"
     r"|version (\d)(?:\.(\d))?(?: of the licen[sc]e)?,? or (?:\(?at your option\)? )?(?:any )?later"
 )
-GNU_ONLY = re.compile(
+GNU_ONLY = late(
     r"\A,?(?: as published by the free software foundation[,;:]?)?(?: under)?(?: the)?(?: terms of)?,? "
     r"\(?version (\d)(?:\.(\d))?"
     r"|version (\d)(?:\.(\d))?(?:,? (?:of the licen[sc]e )?(?:only|as published)| of the licen[sc]e)"
 )
-GNU_ELSEWHERE = re.compile(r"(?:text|copy|version|section \d+)s? of the(?: following)? \Z")
-GNU_FOUND = re.compile(r"[^.]{0,40}? (?:can be|is|may be) found in|,? version \d(?:\.\d)?,? \d{0,2} ?[a-z]+ \d{4}")
+GNU_ELSEWHERE = late(r"(?:text|copy|version|section \d+)s? of the(?: following)? \Z")
+GNU_FOUND = late(r"[^.]{0,40}? (?:can be|is|may be) found in|,? version \d(?:\.\d)?,? \d{0,2} ?[a-z]+ \d{4}")
 """Words around a name that only says where the licence's text is kept, or is that text's title."""
-GNU_SHORT = re.compile(r"licen[sc]e (a|l)?gplv(\d)(?:\.(\d))?(\+)?[:,]")
+GNU_SHORT = late(r"licen[sc]e (a|l)?gplv(\d)(?:\.(\d))?(\+)?[:,]")
 _NOTICES = (
     ("Apache-2.0", r"under the apache licen[sc]e,? (?:version 2\.0|v\.? ?2)"),
     ("MPL-2.0", r"mozilla public licen[sc]e,? v(?:ersion|\.)? ?2\.0"),

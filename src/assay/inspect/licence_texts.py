@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
+from .late import late
+
 PATH = Path(__file__).with_name("licence_texts.tsv")
 SEQUENCE = 5
 SHARE = 0.8
@@ -37,7 +39,7 @@ RARE_WEIGHT = 0.8
 SHARPNESS = 12
 """How much more a full match weighs than a long one."""
 
-_WORD = re.compile(rb"[a-z0-9]+")
+_WORD = late(rb"[a-z0-9]+")
 
 
 @dataclass(frozen=True)

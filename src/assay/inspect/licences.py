@@ -5,13 +5,13 @@ Source: SPDX specification 2.3 Annexes D and E; `licence_texts` for which text i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.licence import Licence
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Expression, numbered
+from .late import late
 from .licence_tables import (
     GNU_ELSEWHERE,
     GNU_FAMILY,
@@ -66,8 +66,8 @@ EXPRESSIONS = (
     Expression(rb"\x00license="),
 )
 
-_TAG = re.compile(rb"[ \t]*([^\r\n\x00]{1,300})")
-_COMMENT_END = re.compile(r"\s*(?:\*/|-->|#\}|\"\"\"|\*\)|[\"';].*$|\\n.*$|</?\w+>?.*$)\s*$")
+_TAG = late(rb"[ \t]*([^\r\n\x00]{1,300})")
+_COMMENT_END = late(r"\s*(?:\*/|-->|#\}|\"\"\"|\*\)|[\"';].*$|\\n.*$|</?\w+>?.*$)\s*$")
 _SPACES = b'\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0*#;/|"\\'
 """White space and comment signs."""
 _TO_SPACE = bytes.maketrans(_SPACES, b" " * len(_SPACES))

@@ -13,17 +13,18 @@ from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
 from .blocks import DEPTH, MOST, is_foreign, is_secret, section
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "lighttpd"
 
-TOKEN = re.compile(
+TOKEN = late(
     r"""(?P<gap>(?:[ \t\r]++|\#[^\n]*+)++)|(?P<end>\n)|(?P<text>"(?:[^"\\]|\\.)*+"|'[^'\n]*+')"""
     r"""|(?P<mark>=>|\+=|:=|==|!=|=~|!~|=\^|=\$|[={}(),+\[\]])|(?P<word>\$?[A-Za-z0-9_.:/*-]++)""",
     re.DOTALL,
 )
-_PATH = re.compile(r"\.(?:conf|inc)$")
-_KEYS = re.compile(r'("[^"]*")\s*=>\s*("(?:[^"\\]|\\.)*")')
+_PATH = late(r"\.(?:conf|inc)$")
+_KEYS = late(r'("[^"]*")\s*=>\s*("(?:[^"\\]|\\.)*")')
 
 
 def wants_path(path: str) -> bool:

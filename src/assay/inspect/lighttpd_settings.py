@@ -23,6 +23,7 @@ from assay.unpack.base import LimitReached
 
 from .base import Tree, TreeFile, TreeInspector
 from .blocks import DEPTH, LONGEST, Budget, Node, is_pattern, matches, nodes
+from .late import late
 from .lighttpd import DIALECT, INSPECTOR, TOKEN, wants_path
 from .superserver import started
 from .tls_settings import UNSEEN, between, changed, protocols
@@ -70,9 +71,9 @@ PLAIN = {
 }
 SWITCH = {"enable": "on", "disable": "off"}
 
-_PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=>\s*(?:"((?:[^"\\]|\\.)*)"|\(|(\d+))')
-_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_SOCKET = re.compile(r"(?:(.*):)?(\d{1,5})$")
+_PAIR = late(r'"((?:[^"\\]|\\.)*)"\s*=>\s*(?:"((?:[^"\\]|\\.)*)"|\(|(\d+))')
+_TEXT = late(r'"((?:[^"\\]|\\.)*)"')
+_SOCKET = late(r"(?:(.*):)?(\d{1,5})$")
 
 
 class Reading:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 
 DIALECT = "login.defs"
 
@@ -24,8 +25,8 @@ MAIN = ("/etc/login.defs", "/usr/etc/login.defs")
 PROGRAMS = ("useradd", "chage", "chpasswd", "newusers", "pwconv")
 """Programs of the shadow suite by which it is known to be there."""
 
-_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)[ \t]+[\" \t]*([^\"]*)")
-_ASSIGNMENT = re.compile(r"([A-Z_]+)=(.*)")
+_LINE = late(r"\s*([A-Za-z_][A-Za-z0-9_]*)[ \t]+[\" \t]*([^\"]*)")
+_ASSIGNMENT = late(r"([A-Z_]+)=(.*)")
 
 
 class Default(NamedTuple):

@@ -6,13 +6,13 @@ Source: bash(1) 5.2, INVOCATION; POSIX.1-2017 XCU 2 (shell command language), um
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive, Setting
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 
 DIALECT = "profile"
 
@@ -25,19 +25,19 @@ LINE = 1024
 MOST = 1000
 """Settings told of one kind of shell."""
 
-_ASSIGNED = re.compile(
+_ASSIGNED = late(
     r"(?P<before>.*?)(?:^|[\s;&|({])(?:(?:export|readonly|declare|typeset|local)\s+(?P<option>(?:-\w+\s+)*))?"
     r"TMOUT=(?P<value>\"[^\"]*\"|'[^']*'|[^\s;&|)}]*)"
 )
-_READONLY = re.compile(r"(?:^|[\s;&|({])(?:readonly|(?:declare|typeset)\s+-\w*r\w*)\s[^;&|#]*\bTMOUT\b")
-_UMASK = re.compile(
+_READONLY = late(r"(?:^|[\s;&|({])(?:readonly|(?:declare|typeset)\s+-\w*r\w*)\s[^;&|#]*\bTMOUT\b")
+_UMASK = late(
     r"(?P<before>.*?)(?:^|[\s;&|({])umask\s+(?!-)(?P<value>\"[^\"]*\"|'[^']*'|[0-7]{1,4}|[ugoa]*[+=-][\w,+=-]*)"
 )
-_SOURCES = re.compile(r"/etc/profile\.d\b")
-_OPEN = re.compile(r"(?:^|[\s;&|(])(?:if|case|for|while|until|select)\s|\{\s*$")
-_CLOSE = re.compile(r"(?:^|[\s;&|])(?:fi|esac|done)(?=$|[\s;&|)#])|^\s*\}")
-_NEAR = re.compile(r"&&|\|\||\bthen\b|\belse\b|\bdo\b")
-_QUOTED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|(?<!\S)#.*")
+_SOURCES = late(r"/etc/profile\.d\b")
+_OPEN = late(r"(?:^|[\s;&|(])(?:if|case|for|while|until|select)\s|\{\s*$")
+_CLOSE = late(r"(?:^|[\s;&|])(?:fi|esac|done)(?=$|[\s;&|)#])|^\s*\}")
+_NEAR = late(r"&&|\|\||\bthen\b|\belse\b|\bdo\b")
+_QUOTED = late(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|(?<!\S)#.*")
 
 
 def wants_path(path: str) -> bool:

@@ -12,6 +12,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .effective import Effective, present
+from .late import late
 
 DIALECT = "logrotate"
 
@@ -47,7 +48,7 @@ SKIPPED = (",v", ".cfsaved", ".disabled", ".dpkg-bak", ".dpkg-del", ".dpkg-dist"
 PATTERN = 1000
 """Characters of a list of logs that are kept."""
 
-_WORD = re.compile(r'"([^"]*)"|\'([^\']*)\'|([^\s"\'{]+)')
+_WORD = late(r'"([^"]*)"|\'([^\']*)\'|([^\s"\'{]+)')
 
 
 def wants_path(path: str) -> bool:

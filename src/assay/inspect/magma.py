@@ -15,14 +15,15 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
+from .late import late
 from .mobile_function import Function, View, configurations, port, said, yaml_directives
 from .openair import libconfig_directives, mme
 from .yaml_format import prepare as prepare  # noqa: PLC0414 - workers look for it here
 
 DIALECT = "magma"
 
-_BLOCK = re.compile(r"\{%[^%]{0,500}%\}|\{#[^#]{0,2000}#\}")
-_SECTION = re.compile(r"^[ \t]*MME\s*:", re.MULTILINE)
+_BLOCK = late(r"\{%[^%]{0,500}%\}|\{#[^#]{0,2000}#\}")
+_SECTION = late(r"^[ \t]*MME\s*:", re.MULTILINE)
 
 
 def wants_path(path: str) -> bool:

@@ -15,6 +15,7 @@ from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
 
 from .base import Content, Tree, TreeFile
+from .late import late
 from .secrecy import WITHHELD, withhold
 from .yaml_format import documents, dotted, flatten
 
@@ -49,13 +50,13 @@ MAX_KEY = 256
 """Characters of a value's path."""
 MAX_SCALARS = 50_000
 
-_STEP = re.compile(r"\[(\d+)\]|([^.\[]+)")
-_SECRET = re.compile(r"(?:^|[._-])(?:\w*pass(?:wd|word|phrase)?|pwd|\w*secret|psk|community|token)$", re.IGNORECASE)
-_SUBSCRIBER = re.compile(
+_STEP = late(r"\[(\d+)\]|([^.\[]+)")
+_SECRET = late(r"(?:^|[._-])(?:\w*pass(?:wd|word|phrase)?|pwd|\w*secret|psk|community|token)$", re.IGNORECASE)
+_SUBSCRIBER = late(
     r"(?:k|ki|key|op|opc|\w*permanent_?key\w*|\w*opc?_?(?:key|value)|usim_key|operator_key)$", re.IGNORECASE
 )
-_HEXADECIMAL = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{2}[ :]?){16,32}")
-_VERSION = re.compile(r"(?:\d+:)?([0-9][0-9.]*[0-9]|[0-9])")
+_HEXADECIMAL = late(r"(?:0x)?(?:[0-9A-Fa-f]{2}[ :]?){16,32}")
+_VERSION = late(r"(?:\d+:)?([0-9][0-9.]*[0-9]|[0-9])")
 
 
 def is_sample(path: str) -> bool:

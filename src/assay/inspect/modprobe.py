@@ -10,13 +10,13 @@ commands for a module the first counts.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
 from .dropins import Reader, joined
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "modprobe"
@@ -42,8 +42,8 @@ FIELDS = {"alias": 2, "blacklist": 1, "install": 2, "options": 2, "remove": 2, "
 
 FIRST_COUNTS = ("install", "remove")
 
-_LOAD = re.compile(r"/modules-load\.d/[^/]+\.conf$|^/etc/modules$")
-_BRACKET = re.compile(r"\[[^\]]{0,64}\]|-")
+_LOAD = late(r"/modules-load\.d/[^/]+\.conf$|^/etc/modules$")
+_BRACKET = late(r"\[[^\]]{0,64}\]|-")
 
 
 def underscored(name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
+from .late import late
 
 DIALECT = "nftables"
 
@@ -21,9 +22,9 @@ VERBS = ("add", "create")
 STATEMENTS = 200_000
 """Statements of one file."""
 
-_TOKEN = re.compile(r"""\\\r?\n|#[^\n]*|"[^"\n]*"|[{};\n]|[^\\#"{};\n]+|[\\"]""")
+_TOKEN = late(r"""\\\r?\n|#[^\n]*|"[^"\n]*"|[{};\n]|[^\\#"{};\n]+|[\\"]""")
 _BEGINNINGS = (b"table ", b"add table ", b"flush ruleset")
-_HEAD = re.compile(rb"flush ruleset\s|(?:add )?table (?:inet|ip6?|arp|bridge|netdev) [\w-]+\s*\{")
+_HEAD = late(rb"flush ruleset\s|(?:add )?table (?:inet|ip6?|arp|bridge|netdev) [\w-]+\s*\{")
 
 
 def wants_head(head: bytes) -> bool:
@@ -141,7 +142,7 @@ def _statement(section: list[str], kinds: list[str], text: str, line: int) -> It
     yield Directive(dialect=DIALECT, section=where, key=word, value=rest, line=line)
 
 
-_QUOTED = re.compile(r'("[^"]*")')
+_QUOTED = late(r'("[^"]*")')
 
 
 def _blanks(text: str) -> str:

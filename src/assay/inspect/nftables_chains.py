@@ -16,6 +16,7 @@ from assay.unpack.base import LimitReached
 from .base import Tree, TreeFile, TreeInspector
 from .boot_links import started
 from .dropins import Reader
+from .late import late
 from .nftables import DIALECT, VERBS, named
 from .systemd_units import Units
 
@@ -32,8 +33,8 @@ RULES = 1000
 WORK = 1 << 20
 """Characters of variables that are filled in."""
 
-_FILE = re.compile(r"(?:^|\s)(?:-f|--file)[\s=]+([^\s;'\"]+)")
-_VARIABLE = re.compile(r"\$(\w+)")
+_FILE = late(r"(?:^|\s)(?:-f|--file)[\s=]+([^\s;'\"]+)")
+_VARIABLE = late(r"\$(\w+)")
 
 
 @dataclass

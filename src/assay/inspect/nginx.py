@@ -14,6 +14,7 @@ from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
 from .blocks import DEPTH, MOST, is_foreign, is_secret, section
+from .late import late
 from .secrecy import WITHHELD, withhold
 
 DIALECT = "nginx"
@@ -24,17 +25,17 @@ DATA = frozenset({"charset_map", "geo", "map", "match", "split_clients", "types"
 NAMED = frozenset({"add_header", "env", "fastcgi_param", "grpc_set_header", "proxy_set_header", "scgi_param", "set"})
 """Directives that give a value to a name, which may say that it is secret."""
 
-_TOKEN = re.compile(
+_TOKEN = late(
     r"""(?P<gap>(?:\s++|\#[^\n]*+)++)|(?P<mark>[;{}])|(?P<quoted>"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+')"""
     r"""|(?P<bare>(?!["'])(?:\\.|\$\{|[^\s;{\\])++)""",
     re.DOTALL,
 )
-_LUA = re.compile(r"""--\[\[.*?\]\]|--[^\n]*+|\[\[.*?\]\]|"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|[{}]""", re.DOTALL)
-_PATH = re.compile(
+_LUA = late(r"""--\[\[.*?\]\]|--[^\n]*+|\[\[.*?\]\]|"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+'|[{}]""", re.DOTALL)
+_PATH = late(
     r"\.(?:conf|conf\.default|conf\.template|inc|locations?|template|upstreams?|vhost)$|_params$"
     r"|/(?:conf\.d|modules-(?:available|enabled)|sites-(?:available|enabled)|snippets|vhosts?(?:\.d)?)/[^/]+$"
 )
-_ESCAPE = re.compile(r"""\\(["'\\trn])""")
+_ESCAPE = late(r"""\\(["'\\trn])""")
 _ESCAPED = {"t": "\t", "r": "\r", "n": "\n"}
 
 

@@ -13,7 +13,6 @@ changed.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 import msgspec
@@ -24,6 +23,7 @@ from assay.unpack.base import LimitReached
 
 from .base import Tree, TreeFile, TreeInspector
 from .blocks import DEPTH, Budget, Node, is_pattern, matches, nodes
+from .late import late
 from .nginx import DIALECT, INSPECTOR, wants_path, words
 from .nginx_defaults import FIRST, LAST, SERVER, TLS
 from .superserver import started
@@ -91,7 +91,7 @@ PLAIN = {
 
 TOKENS = {"on": "version", "build": "version", "off": "name", "": "none"}
 
-_LISTEN = re.compile(r"(?:(?P<address>\[[^\]]*\]|[^:]*):)?(?P<port>\d{1,5})$")
+_LISTEN = late(r"(?:(?P<address>\[[^\]]*\]|[^:]*):)?(?P<port>\d{1,5})$")
 
 
 class Reading:

@@ -14,6 +14,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .effective import Effective, present
+from .late import late
 from .shared_secret import credential
 from .starting import ANY, served
 
@@ -47,8 +48,8 @@ REPEATED = frozenset(
     }
 )
 
-_COMMENT = re.compile(r"(?:^|\s)#.*")
-_KEY = re.compile(r"\s*(\d{1,10})\s+([A-Za-z][\w-]*)\s+(\S+)")
+_COMMENT = late(r"(?:^|\s)#.*")
+_KEY = late(r"\s*(\d{1,10})\s+([A-Za-z][\w-]*)\s+(\S+)")
 
 
 def wants_path(path: str) -> bool:

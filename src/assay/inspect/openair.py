@@ -14,14 +14,15 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
+from .late import late
 from .libconfig_format import scalars
 from .mobile_function import Function, View, configurations, plmn, port, shown, yaml_directives
 from .yaml_format import prepare as prepare  # noqa: PLC0414 - workers look for it here
 
 DIALECT = "openair"
 
-_STATION = re.compile(r"^[ \t]*(?:Active_[ge]NBs|[ge]NBs|MACRLCs|MME|uicc\d+)\s*[=:]", re.MULTILINE)
-_CORE = re.compile(r"^nfs:[ \t]*(?:#.*)?$", re.MULTILINE)
+_STATION = late(r"^[ \t]*(?:Active_[ge]NBs|[ge]NBs|MACRLCs|MME|uicc\d+)\s*[=:]", re.MULTILINE)
+_CORE = late(r"^nfs:[ \t]*(?:#.*)?$", re.MULTILINE)
 
 INTERFACES = {"sbi": "tcp", "n2": "sctp", "n3": "udp", "n4": "udp", "n9": "udp"}
 """Interfaces of core functions on which they listen."""

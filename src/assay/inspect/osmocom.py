@@ -8,13 +8,13 @@ predecessor opens; '!' and '#' begin comments). A command's leading words are th
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 from .mobile_function import complete, installed, is_sample, port
 from .osmocom_tables import COMMON, PHRASES, PROGRAMS, SINGLE, Default, Opened, Program
 from .secrecy import WITHHELD
@@ -26,9 +26,9 @@ DEPTH = 32
 SECTION = 512
 """Characters of the nodes around a command: each command has them."""
 
-_NAME = re.compile(r"(osmo-[a-z-]+?)(?:[._-](?!cfg$).*)?\.cfg")
-_WORD = re.compile(r"[a-z][a-z_-]*")
-_SECRET = re.compile(r"(?:^| )(?:enable )?(?:password|oap-k|oap-opc|shared-secret|secret|psk|passphrase|ki)$")
+_NAME = late(r"(osmo-[a-z-]+?)(?:[._-](?!cfg$).*)?\.cfg")
+_WORD = late(r"[a-z][a-z_-]*")
+_SECRET = late(r"(?:^| )(?:enable )?(?:password|oap-k|oap-opc|shared-secret|secret|psk|passphrase|ki)$")
 
 
 def wants_path(path: str) -> bool:

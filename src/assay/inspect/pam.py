@@ -8,7 +8,6 @@ service without a line of a type gets the lines of that type of the service `oth
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from assay.facts.service import Directive, Setting
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "pam"
@@ -38,12 +38,12 @@ WORK = 200_000
 SERVICES = 200
 """Services that a scope names."""
 
-SHARED = re.compile(
+SHARED = late(
     r"common-.*|system-.*|base-.*|.*-auth|postlogin|password-auth(?:-.*)?|(?:auth|account|password|session)-include"
 )
 """Names of files that distributions make to be included: no program asks for a service of that name."""
 
-_WORDS = re.compile(r"\[(?:\\.?|[^\]\\])*\]?|\S+")
+_WORDS = late(r"\[(?:\\.?|[^\]\\])*\]?|\S+")
 
 
 class Entry(NamedTuple):

@@ -14,6 +14,7 @@ from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 from .pam import Entry, Stacks, together
 from .pam_tables import HASHES, MODULES, UNIX, UNIX_MINLEN_DPKG, Module, Option, Version
 
@@ -22,8 +23,8 @@ DIALECT = "pam-module"
 LOGIN_DEFS = "/etc/login.defs"
 
 _FILES = frozenset({"pwquality.conf", "faillock.conf", "pwhistory.conf"})
-_LINE = re.compile(r"\s*([^\s=#]+)(?:\s*=\s*|\s+|$)([^#]*)")
-_VERSION = re.compile(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})")
+_LINE = late(r"\s*([^\s=#]+)(?:\s*=\s*|\s+|$)([^#]*)")
+_VERSION = late(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})")
 
 
 def wants_path(path: str) -> bool:

@@ -15,6 +15,8 @@ import hmac
 import re
 from collections.abc import Callable
 
+from .late import late
+
 MOST_MILLISECONDS = 300
 """A check that would take longer is not made."""
 _CRYPT_DATA = 1 << 18
@@ -38,9 +40,9 @@ _MILLISECONDS = {
     "salted-hex": 0.1, **dict.fromkeys((*_LDAP, *_PLAIN), 0.1),
 }  # fmt: skip
 _ITOA = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_ROUNDS = re.compile(r"rounds=([0-9]{1,10})")
-_PBKDF2 = re.compile(r"pbkdf2[_:](sha1|sha256|sha512)[$:]([0-9]+)\$([^$]*)\$(.+)")
-_SCRYPT_PHC = re.compile(r"scrypt:([0-9]+):([0-9]+):([0-9]+)\$([^$]*)\$([0-9a-f]+)")
+_ROUNDS = late(r"rounds=([0-9]{1,10})")
+_PBKDF2 = late(r"pbkdf2[_:](sha1|sha256|sha512)[$:]([0-9]+)\$([^$]*)\$(.+)")
+_SCRYPT_PHC = late(r"scrypt:([0-9]+):([0-9]+):([0-9]+)\$([^$]*)\$([0-9a-f]+)")
 
 
 class Crypt:

@@ -13,6 +13,7 @@ import re
 from typing import NamedTuple
 
 from .crypt_format import scheme as crypt_scheme
+from .late import late
 
 
 class Password(NamedTuple):
@@ -25,25 +26,25 @@ class Password(NamedTuple):
     """The exact secret, without a prefix that says it is in the clear; None where there is none."""
 
 
-_BRACED = re.compile(r"\{([A-Za-z0-9_.-]{2,32})\}(.*)", re.DOTALL)
+_BRACED = late(r"\{([A-Za-z0-9_.-]{2,32})\}(.*)", re.DOTALL)
 _CLEAR = {"cleartext", "clear", "plain", "noop"}
 _SHAPES = (
-    ("pbkdf2", re.compile(r"pbkdf2[_:](?:sha1|sha256|sha512)[$:][0-9]{1,9}\$[^$\s]{0,128}\$[A-Za-z0-9+/=]{16,256}")),
-    ("pbkdf2", re.compile(r"\$pbkdf2(?:-sha256|-sha512)?\$[0-9]{1,9}\$[A-Za-z0-9./]{0,128}\$[A-Za-z0-9./]{16,256}")),
-    ("scrypt-phc", re.compile(r"scrypt:[0-9]{1,9}:[0-9]{1,4}:[0-9]{1,4}\$[^$\s]{0,128}\$[0-9a-f]{32,256}")),
-    ("argon2", re.compile(r"(?:argon2)?\$argon2(?:id|i|d)\$[!-~]{16,512}")),
-    ("bcrypt-sha256", re.compile(r"bcrypt(?:_sha256)?\$\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}")),
-    ("phpass", re.compile(r"\$[PH]\$[./0-9A-Za-z]{31}")),
-    ("scram", re.compile(r"SCRAM-SHA-(?:1|256|512)\$[0-9]{1,9}:[!-~]{16,512}")),
-    ("salted-hex", re.compile(r"(?:md5|sha1|sha256|sha512)\$[^$\s]{0,64}\$[0-9a-f]{32,128}")),
-    ("mysql41", re.compile(r"\*[0-9A-F]{40}")),
-    ("postgres-md5", re.compile(r"md5[0-9a-f]{32}")),
+    ("pbkdf2", late(r"pbkdf2[_:](?:sha1|sha256|sha512)[$:][0-9]{1,9}\$[^$\s]{0,128}\$[A-Za-z0-9+/=]{16,256}")),
+    ("pbkdf2", late(r"\$pbkdf2(?:-sha256|-sha512)?\$[0-9]{1,9}\$[A-Za-z0-9./]{0,128}\$[A-Za-z0-9./]{16,256}")),
+    ("scrypt-phc", late(r"scrypt:[0-9]{1,9}:[0-9]{1,4}:[0-9]{1,4}\$[^$\s]{0,128}\$[0-9a-f]{32,256}")),
+    ("argon2", late(r"(?:argon2)?\$argon2(?:id|i|d)\$[!-~]{16,512}")),
+    ("bcrypt-sha256", late(r"bcrypt(?:_sha256)?\$\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}")),
+    ("phpass", late(r"\$[PH]\$[./0-9A-Za-z]{31}")),
+    ("scram", late(r"SCRAM-SHA-(?:1|256|512)\$[0-9]{1,9}:[!-~]{16,512}")),
+    ("salted-hex", late(r"(?:md5|sha1|sha256|sha512)\$[^$\s]{0,64}\$[0-9a-f]{32,128}")),
+    ("mysql41", late(r"\*[0-9A-F]{40}")),
+    ("postgres-md5", late(r"md5[0-9a-f]{32}")),
 )
-_HEX = re.compile(r"(?:[0-9a-f]+|[0-9A-F]+)")
+_HEX = late(r"(?:[0-9a-f]+|[0-9A-F]+)")
 _DIGEST_LENGTHS = {32, 40, 56, 64, 96, 128}
-_LONG = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
-_LOCKED = re.compile(r"[!*]{1,2}(?:LK\*?|NP\*?|disabled)?|![A-Za-z0-9]{40}")
-_TEMPLATE = re.compile(r"[${}<>]|%[({sd]|\A(.)\1{3,}\Z|\A\.\.\.\Z")
+_LONG = late(r"[A-Za-z0-9+/=_-]{40,}")
+_LOCKED = late(r"[!*]{1,2}(?:LK\*?|NP\*?|disabled)?|![A-Za-z0-9]{40}")
+_TEMPLATE = late(r"[${}<>]|%[({sd]|\A(.)\1{3,}\Z|\A\.\.\.\Z")
 
 
 def read(text: str, *, short: bool = False) -> Password:

@@ -6,7 +6,6 @@ programs: they are not run. Where a line of one returns a result, a directive sa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from xml.parsers import expat
 
@@ -15,6 +14,7 @@ from assay.facts.service import Directive
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 
 POLICY, LOCAL, RULES = "polkit-policy", "pkla", "polkit-rules"
 
@@ -26,8 +26,8 @@ PATH = "org.freedesktop.policykit.exec.path"
 MOST = 20_000
 """Escalations told of one tree."""
 
-_RETURN = re.compile(r"\bpolkit\.Result\.([A-Z_]+)")
-_COMMENT = re.compile(r"^\s*(?://|\*|/\*)")
+_RETURN = late(r"\bpolkit\.Result\.([A-Z_]+)")
+_COMMENT = late(r"^\s*(?://|\*|/\*)")
 _XML_DEPTH = 32
 
 

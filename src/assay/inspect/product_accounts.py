@@ -7,25 +7,25 @@ OpenWrt, "UCI defaults" and rpcd (/etc/config/rpcd), uHTTPd realms are named by 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator
 
 from assay.facts.access import KnownPassword, ProductAccount
 
 from .account_entry import Entry, facts
 from .base import Content, ContentInspector
+from .late import late
 from .password_format import Password, read
 
 MAX_BYTES = 16 << 20
 
 _HASHED = rb"\$(?:apr1|1|2[abxy]|5|6|y|7)\$|\{SHA\}|\{SSHA\}|\{CRYPT\}"
-_HTPASSWD = re.compile(
+_HTPASSWD = late(
     rb"(?:#[^\n]{0,200}\n|\r?\n){0,8}[^\s:#{}\[\]$/\\\"']{1,64}:(?:" + _HASHED + rb")[^:\s]{8,200}\r?(?:\n|\Z)"
 )
-_HTDIGEST = re.compile(rb"[^\s:#]{1,64}:[^:\n]{1,128}:[0-9a-f]{32}\r?(?:\n|\Z)")
-_LDIF = re.compile(rb"(?:#[^\n]{0,200}\n|\r?\n|version: ?1\r?\n){0,32}dn::? ")
-_HTPASSWD_LINE = re.compile(rb"([^\s:#][^:\r\n]{0,254}):([^:\r\n]*)(?::[^\r\n]*)?")
-_HTDIGEST_LINE = re.compile(rb"([^\s:#][^:\r\n]{0,254}):([^:\r\n]{1,255}):([0-9a-f]{32})")
+_HTDIGEST = late(rb"[^\s:#]{1,64}:[^:\n]{1,128}:[0-9a-f]{32}\r?(?:\n|\Z)")
+_LDIF = late(rb"(?:#[^\n]{0,200}\n|\r?\n|version: ?1\r?\n){0,32}dn::? ")
+_HTPASSWD_LINE = late(rb"([^\s:#][^:\r\n]{0,254}):([^:\r\n]*)(?::[^\r\n]*)?")
+_HTDIGEST_LINE = late(rb"([^\s:#][^:\r\n]{0,254}):([^:\r\n]{1,255}):([0-9a-f]{32})")
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -116,7 +116,7 @@ def _ldif_entry(attributes: dict[str, list[str]], places: dict[str, tuple[int, i
             )
 
 
-_UCI_LINE = re.compile(r"\s*(config|option|list)\s+(\S+?)(?:\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+)))?\s*(?:#.*)?")
+_UCI_LINE = late(r"\s*(config|option|list)\s+(\S+?)(?:\s+(?:'([^']*)'|\"([^\"]*)\"|(\S+)))?\s*(?:#.*)?")
 
 
 def uci(data: bytes) -> Iterator[Entry]:

@@ -11,7 +11,6 @@ Reference: RFC 8259; YAML 1.1; bsonspec.org 1.1; mongodump; Django, "Fixtures". 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -36,6 +35,7 @@ from .account_entry import (
     role,
 )
 from .base import Content, ContentInspector
+from .late import late
 from .password_format import Password, read
 
 MAX_BYTES = 8 << 20
@@ -132,7 +132,7 @@ def _account(store: str, here: Place, collection: bool) -> Entry | None:
 
 
 _WORDS = (b"pass", b"pwd", b"hash", b'pw"', b"pw:")
-_VALUE = re.compile(rb"""[\w"-]{0,24}["']?[ \t]*:[ \t]*(?:["']|null|[^\s"'{\[])""")
+_VALUE = late(rb"""[\w"-]{0,24}["']?[ \t]*:[ \t]*(?:["']|null|[^\s"'{\[])""")
 _HASHES = (b"$1$", b"$2a$", b"$2b$", b"$2y$", b"$5$", b"$6$", b"$y$", b"$apr1$", b"pbkdf2", b"{ssha}", b"$argon2")
 _USERS = (b"user", b"login", b"account", b"admin", b"operator", b"mail")
 

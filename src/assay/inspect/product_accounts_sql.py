@@ -35,6 +35,7 @@ from .account_entry import (
     role,
 )
 from .base import Content, ContentInspector
+from .late import late
 from .password_format import Password, read
 
 MAX_DATABASE = 64 << 20
@@ -156,20 +157,20 @@ def _tells(column: str) -> bool:
 
 
 _NAME = r"(?:[`\"\[]?[\w$]{1,128}[`\"\]]?\.)?[`\"\[]?([\w$]{1,128})[`\"\]]?"
-_STATEMENT = re.compile(
+_STATEMENT = late(
     rf"\b(?:INSERT\s+(?:OR\s+\w+\s+|IGNORE\s+)?INTO\s+{_NAME}\s*(?:\(([^()]{{1,8192}})\)\s*)?VALUES\b"
     rf"|REPLACE\s+INTO\s+{_NAME}\s*(?:\(([^()]{{1,8192}})\)\s*)?VALUES\b"
     rf"|COPY\s+{_NAME}\s*\(([^()]{{1,8192}})\)\s+FROM\s+stdin\b[^\n]{{0,256}}\n"
     rf"|CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{_NAME}\s*\()",
     re.IGNORECASE,
 )
-_VALUE = re.compile(
+_VALUE = late(
     r"\s*(?:[NnEe]?'((?:[^'\\]++|\\.|'')*+)'|\"((?:[^\"\\]++|\\.)*+)\"|(NULL)\b|([^\s,()']{1,512}+(?:\([^()']{0,512}\))?))\s*([,)])",
     re.IGNORECASE | re.DOTALL,
 )
-_COLUMN = re.compile(r"\s*[`\"\[]?([\w$]{1,128})")
-_BRACKET = re.compile(r"[(),]|'[^']{0,1024}+'")
-_SPACE = re.compile(r"\s*")
+_COLUMN = late(r"\s*[`\"\[]?([\w$]{1,128})")
+_BRACKET = late(r"[(),]|'[^']{0,1024}+'")
+_SPACE = late(r"\s*")
 _CONSTRAINTS = {"primary", "unique", "key", "constraint", "foreign", "check", "index", "fulltext"}
 
 

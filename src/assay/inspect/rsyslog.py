@@ -19,6 +19,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .effective import Default, Effective, present
+from .late import late
 from .rsyslog_format import statements
 from .shared_secret import credential, mark
 from .starting import ANY, served
@@ -100,8 +101,8 @@ PROTOCOLS = {"imtcp": "tcp", "imptcp": "tcp", "imrelp": "tcp", "imudp": "udp", "
 
 REPEATED = frozenset({"allowedsender"})
 
-_SECRET = re.compile(r"pwd|passw|passphrase|token|secret|httpheader|(?:^|\.)pass$|api_?key", re.IGNORECASE)
-_PAIR = re.compile(r'([\w.\-]+)="((?:[^"\\]|\\.)*)"', re.DOTALL)
+_SECRET = late(r"pwd|passw|passphrase|token|secret|httpheader|(?:^|\.)pass$|api_?key", re.IGNORECASE)
+_PAIR = late(r'([\w.\-]+)="((?:[^"\\]|\\.)*)"', re.DOTALL)
 
 
 def wants_path(path: str) -> bool:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .late import late
+
 DEPTH = 60
 """Blocks in blocks; rsyslog itself recurses."""
 
@@ -31,23 +33,23 @@ class Statement(NamedTuple):
     line: int
 
 
-_BLANK = re.compile(r"(?:\s+|#[^\n]*|/\*.*?\*/)+", re.DOTALL)
-_OBJECT = re.compile(
+_BLANK = late(r"(?:\s+|#[^\n]*|/\*.*?\*/)+", re.DOTALL)
+_OBJECT = late(
     r"(module|input|action|global|template|include|main_queue|parser|timezone|lookup_table|dyn_stats|percentile_stats|"
     r"ruleset|ratelimit)\s*\(",
     re.IGNORECASE,
 )
-_PARAMETER = re.compile(r"([A-Za-z][\w.\-]*)\s*=\s*")
-_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|`([^`]*)`', re.DOTALL)
-_BARE = re.compile(r"""[^\s()\[\]{},#"'`]+""")
-_DIRECTIVE = re.compile(r"\$([A-Za-z]\w*)[ \t]*([^\n]*)")
-_WORD = re.compile(r"[A-Za-z_]+")
-_TO_THEN = re.compile(r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?!\bthen\b)[^"'])*)\bthen\b""", re.DOTALL)
-_TO_END = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^"';])*;""", re.DOTALL)
-_PRI = re.compile(r"(?:[*\w,]+\.[!=]*[*\w]+)(?:;[ \t]*[*\w,]+\.[!=]*[*\w]+)*;?(?=\s|[/|@?:~-])")
-_PROPERTY = re.compile(r':[$\w.!-]+,[ \t]*!?\w+,?[ \t]*(?:"(?:[^"\\\n]|\\.)*")?')
-_REST = re.compile(r"(?:[^\\\n]|\\(?!\n)|\\\n)*")
-_BSD = re.compile(r"[!+-][^\s/{][^\n]*")
+_PARAMETER = late(r"([A-Za-z][\w.\-]*)\s*=\s*")
+_STRING = late(r'"((?:[^"\\]|\\.)*)"|\'((?:[^\'\\]|\\.)*)\'|`([^`]*)`', re.DOTALL)
+_BARE = late(r"""[^\s()\[\]{},#"'`]+""")
+_DIRECTIVE = late(r"\$([A-Za-z]\w*)[ \t]*([^\n]*)")
+_WORD = late(r"[A-Za-z_]+")
+_TO_THEN = late(r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?!\bthen\b)[^"'])*)\bthen\b""", re.DOTALL)
+_TO_END = late(r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^"';])*;""", re.DOTALL)
+_PRI = late(r"(?:[*\w,]+\.[!=]*[*\w]+)(?:;[ \t]*[*\w,]+\.[!=]*[*\w]+)*;?(?=\s|[/|@?:~-])")
+_PROPERTY = late(r':[$\w.!-]+,[ \t]*!?\w+,?[ \t]*(?:"(?:[^"\\\n]|\\.)*")?')
+_REST = late(r"(?:[^\\\n]|\\(?!\n)|\\\n)*")
+_BSD = late(r"[!+-][^\s/{][^\n]*")
 
 Scope = tuple[str, bool]
 """A condition, and whether it ends with the next statement rather than with a brace."""
@@ -268,7 +270,7 @@ class _Parser:
         raise self.fail("a template does not end", self.at)
 
 
-_FORWARD = re.compile(r"(@@?)(?:\(([^)]*)\))?(\[[^\]]*\]|[^:;\s]*)(?::([^;\s]*))?")
+_FORWARD = late(r"(@@?)(?:\(([^)]*)\))?(\[[^\]]*\]|[^:;\s]*)(?::([^;\s]*))?")
 
 
 def _old(told: str) -> dict[str, str]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 
+from .late import late
+
 WITHHELD = "[withheld]"
 
 _NAME = r"(?:passw(?:or)?d|passphrase|secret|token|api[-_]?key|credentials?|(?<![^\W_])(?:pass|pw|psk))"
 _VALUE = r"""("[^"]*"|'[^']*'|[^\s"',;]+)"""
 
-_HINT = re.compile(r"pass|pw|secret|token|key|psk|credential|://", re.IGNORECASE)
+_HINT = late(r"pass|pw|secret|token|key|psk|credential|://", re.IGNORECASE)
 
 # Repetition is bounded and anchored at a word's start, so that time stays linear on any input.
 _SECRETS = (
-    re.compile(rf"((?<!\S)--?[\w-]{{0,64}}?{_NAME}[\s=]+){_VALUE}", re.IGNORECASE),
-    re.compile(rf"((?<![\w.-])[\w.-]{{0,64}}?{_NAME}\s{{0,4}}[=:]\s{{0,4}}){_VALUE}", re.IGNORECASE),
-    re.compile(r"(://[^\s/:@]{0,256}:)([^\s/@]{1,256})(?=@)"),
+    late(rf"((?<!\S)--?[\w-]{{0,64}}?{_NAME}[\s=]+){_VALUE}", re.IGNORECASE),
+    late(rf"((?<![\w.-])[\w.-]{{0,64}}?{_NAME}\s{{0,4}}[=:]\s{{0,4}}){_VALUE}", re.IGNORECASE),
+    late(r"(://[^\s/:@]{0,256}:)([^\s/@]{1,256})(?=@)"),
 )
 
 

@@ -10,7 +10,6 @@ that every version has.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,17 +18,18 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .blocks import MOST, is_secret
+from .late import late
 from .secrecy import WITHHELD, withhold
 from .superserver import started
 from .tls_settings import UNSEEN
 from .web_settings import Item, Rows, Values
 
-_PATH = re.compile(
+_PATH = late(
     r"/(?:config/(?P<uhttpd>uhttpd)|(?P<boa>boa)\.conf|(?P<thttpd>thttpd)\.conf|(?P<mini_httpd>mini_httpd)\.conf"
     r"|etc/(?P<busybox>httpd)\.conf)$"
 )
-_UCI = re.compile(r"""\s*(config|option|list)\s+(\S+)(?:\s+(?:'([^']*)'|"([^"]*)"|(\S+)))?\s*$""")
-_PAIR = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:=\s*(.*?)\s*)?$")
+_UCI = late(r"""\s*(config|option|list)\s+(\S+)(?:\s+(?:'([^']*)'|"([^"]*)"|(\S+)))?\s*$""")
+_PAIR = late(r"\s*([A-Za-z_]\w*)\s*(?:=\s*(.*?)\s*)?$")
 
 
 class Dialect(NamedTuple):

@@ -18,6 +18,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .effective import Effective, present
+from .late import late
 from .shared_secret import credential, mark
 from .starting import served
 
@@ -87,7 +88,7 @@ REPEATED = frozenset(
     }
 )
 
-_WORD = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|(#.*)|(\S+))""")
+_WORD = late(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|(#.*)|(\S+))""")
 
 
 def wants_path(path: str) -> bool:
@@ -209,7 +210,7 @@ def _grant(reading: Effective, key: str, line: Directive, file: TreeFile) -> Non
             reading.put(USERS[key], told, file, line.line, which=told)
 
 
-_ADDRESS = re.compile(
+_ADDRESS = late(
     r"(?:(?P<transport>udp|udp6|udpv6|udpipv6|tcp|tcp6|tcpv6|tcpipv6|dtlsudp|dtlsudp6|tlstcp|tlstcp6|ssh|unix|ipx|alias|"
     r"dtls|tls):)?(?P<rest>.*)",
     re.IGNORECASE,

@@ -14,16 +14,17 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
+from .late import late
 from .mobile_function import Function, View, complete, configurations, plmn, port, said, shown, yaml_directives
 from .yaml_format import prepare as prepare  # noqa: PLC0414 - workers look for it here
 
 DIALECT = "srsran"
 """For both: a key is section.name, or the path in the YAML file."""
 
-_NAME = re.compile(r"(?:gnb|cu|du|cu_cp|cu_up)(?:[_.-][^/]*)?\.ya?ml")
-_YAML = re.compile(r"^(?:ru_sdr|ru_ofh|cell_cfg|cu_cp|cu_up|gnb_id|amf|f1ap)[ \t]*:", re.MULTILINE)
-_SECTIONS = re.compile(r"^\[(enb|mme|hss|spgw|usim|rf)\][ \t]*$", re.MULTILINE)
-_LINE = re.compile(r"\s*([\w.-]+)\s*=\s*(.*)")
+_NAME = late(r"(?:gnb|cu|du|cu_cp|cu_up)(?:[_.-][^/]*)?\.ya?ml")
+_YAML = late(r"^(?:ru_sdr|ru_ofh|cell_cfg|cu_cp|cu_up|gnb_id|amf|f1ap)[ \t]*:", re.MULTILINE)
+_SECTIONS = late(r"^\[(enb|mme|hss|spgw|usim|rf)\][ \t]*$", re.MULTILINE)
+_LINE = late(r"\s*([\w.-]+)\s*=\s*(.*)")
 
 DOCUMENT_4G = "srsRAN 4G 23.11, help texts of its options; version unknown"
 DOCUMENT = "srsRAN Project 23.5 to 24.10, help texts of its options; version unknown"

@@ -9,7 +9,6 @@ Not seen: options on sshd's command line (-o), and values in files that the tree
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
@@ -19,6 +18,7 @@ from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 from .sshd_defaults import FIRST, LAST, Version, defaults
 
 DIALECT = "sshd_config"
@@ -89,11 +89,11 @@ SECONDS = frozenset({"clientaliveinterval", "logingracetime"})
 """Times, which sshd holds in seconds (sshd_config(5), TIME FORMATS)."""
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_TIME = re.compile(r"(\d{1,9})([smhdwSMHDW]?)")
+_TIME = late(r"(\d{1,9})([smhdwSMHDW]?)")
 
-_LINE = re.compile(r"\s*([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+|$)(.*)")
-_COMMENT = re.compile(r"""((?:[^\s"#]\S*|"[^"]*"\S*|\s)*)""")
-_VERSION = re.compile(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})")
+_LINE = late(r"\s*([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+|$)(.*)")
+_COMMENT = late(r"""((?:[^\s"#]\S*|"[^"]*"\S*|\s)*)""")
+_VERSION = late(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})")
 
 
 def wants_path(path: str) -> bool:

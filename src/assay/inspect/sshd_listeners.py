@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
 from assay.facts.service import Setting
 
 from .base import Tree, TreeInspector
+from .late import late
 from .sshd import settings
 from .starting import served
 
-_SCOPE = re.compile(r"sshd -f \S+")
-_ADDRESS = re.compile(r"\[(?P<six>[^\]]*)\](?::(?P<port6>\w+))?|(?P<four>[^:\s]*)(?::(?P<port4>\w+))?|(?P<bare>\S*)")
+_SCOPE = late(r"sshd -f \S+")
+_ADDRESS = late(r"\[(?P<six>[^\]]*)\](?::(?P<port6>\w+))?|(?P<four>[^:\s]*)(?::(?P<port4>\w+))?|(?P<bare>\S*)")
 
 
 def listeners(tree: Tree) -> Iterator[Listener]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
 from .base import Tree
+from .late import late
 
 FIRST = ("/sbin/init", "/usr/sbin/init", "/etc/init", "/bin/init", "/init", "/linuxrc")
 """Where the kernel looks for the first program (init/main.c), and where initial RAM disks and BusyBox keep it."""
@@ -15,7 +15,7 @@ SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 SEARCH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """Where a program that is named without a directory is looked for (systemd.service(5), DEFAULT_PATH)."""
 
-_WORD = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|(\S+))""")
+_WORD = late(r"""\s*(?:"([^"]*)"|'([^']*)'|(\S+))""")
 
 
 def first_program(tree: Tree) -> str | None:

@@ -6,7 +6,6 @@ hold in every service that does not state them. The scope is `FILE [service]`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
@@ -14,6 +13,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
 from .blocks import MOST, is_foreign, is_secret
+from .late import late
 from .secrecy import WITHHELD, withhold
 from .superserver import started
 from .tls_settings import UNSEEN, between, protocol, protocols
@@ -38,7 +38,7 @@ GLOBAL = frozenset({
 })  # fmt: skip
 """Options of the program, which are no service's."""
 
-_SECTION = re.compile(r"\[\s*([^\]]+?)\s*\]$")
+_SECTION = late(r"\[\s*([^\]]+?)\s*\]$")
 
 
 def wants_path(path: str) -> bool:

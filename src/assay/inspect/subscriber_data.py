@@ -17,6 +17,7 @@ from assay.facts.privacy import SubscriberSink
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Expression, numbered
+from .late import late
 from .scan import MAX_HITS
 from .secrecy import withhold
 
@@ -67,16 +68,16 @@ EXPRESSIONS = (
 )  # fmt: skip
 
 # For text in small letters; each way begins with a letter, so that other places are passed over quickly.
-_ANY = re.compile(rf"({_WORDS}|(?:pei(?<=\bpei)|ki(?<=\bki)|opc(?<=\bopc)))".encode())
-_TABLE = re.compile(rb"create\s+table|alter\s+table", re.IGNORECASE)
-_QUERY = re.compile(
+_ANY = late(rf"({_WORDS}|(?:pei(?<=\bpei)|ki(?<=\bki)|opc(?<=\bopc)))".encode())
+_TABLE = late(rb"create\s+table|alter\s+table", re.IGNORECASE)
+_QUERY = late(
     rb"^\W*(?:select\s.+\sfrom\s|insert\s+(?:or\s+\w+\s+)?into\s|update\s.+\sset\s|delete\s+from\s|\$?where\s)|\bwhere\s",
     re.IGNORECASE,
 )
-_METRIC = re.compile(rb"^[a-z_:]+\{[^}]*=\\?\"|# (?:HELP|TYPE) ", re.IGNORECASE)
-_DIGITS = re.compile(r"\d{5,}")
-_NUMBER = re.compile(rb"[0-9]{8,22}(?![0-9A-Za-z])")
-_TIME = re.compile(rb"\d\d:\d\d:\d\d|\b(?:DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|FATAL)\b")
+_METRIC = late(rb"^[a-z_:]+\{[^}]*=\\?\"|# (?:HELP|TYPE) ", re.IGNORECASE)
+_DIGITS = late(r"\d{5,}")
+_NUMBER = late(rb"[0-9]{8,22}(?![0-9A-Za-z])")
+_TIME = late(rb"\d\d:\d\d:\d\d|\b(?:DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|FATAL)\b")
 
 _CODES = (
     "202 204 206 208 212-214 216 218-222 226 228 230-232 234 235 238 240 242 244 246-248 250 255 257 259 260 262 "

@@ -17,6 +17,7 @@ from assay.facts.access import Credential
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Expression, numbered
+from .late import late
 from .scan import MAX_HITS
 
 MAX_FACTS = 10_000
@@ -52,21 +53,21 @@ SCHEMES = {
 _NAMES = "|".join(sorted(SCHEMES, key=len, reverse=True))
 _VALUE = r"[0-9a-f]{2}(?:[ ]?[0-9a-f]{2}){15}"
 
-_NAMED = re.compile(
+_NAMED = late(
     rf"(?<![\w-])(?P<name>{_NAMES})[\"']?\s{{0,16}}(?::|=>?|,)\s{{0,16}}[\"']?(?:0x)?(?P<key>{_VALUE})(?![0-9a-f])",
     re.IGNORECASE,
 )
-_ABOUT = re.compile(rb"\bimsi|\bsupi|usim|msisdn|milenage|permanent.?key", re.IGNORECASE)
+_ABOUT = late(rb"\bimsi|\bsupi|usim|msisdn|milenage|permanent.?key", re.IGNORECASE)
 USUAL = frozenset({"k", "ki", "key", "op", "opc", "op_key", "opc_key"})
 """Names that are also used for other things: the text has to speak of subscribers."""
-_ROW = re.compile(r"(?<!\d)\d{14,15}(?!\d)")
-_HEXADECIMAL = re.compile(r"(?<![0-9A-Za-z])(?:0x)?([0-9A-Fa-f]{32})(?![0-9A-Za-z])")
-_AUTHENTICATION = re.compile(rb"milenage|\bopc\b|\bauc|5g_aka|permanent.?key|\bimsi\b|\busers\b|\bxor\b")
+_ROW = late(r"(?<!\d)\d{14,15}(?!\d)")
+_HEXADECIMAL = late(r"(?<![0-9A-Za-z])(?:0x)?([0-9A-Fa-f]{32})(?![0-9A-Za-z])")
+_AUTHENTICATION = late(rb"milenage|\bopc\b|\bauc|5g_aka|permanent.?key|\bimsi\b|\busers\b|\bxor\b")
 """In small letters."""
 _WORDS = (b"milenage", b"opc", b"auc", b"5g_aka", b"permanent", b"imsi", b"users", b"xor")
 """One of them is in whatever that finds."""
-_COLUMNS = re.compile(r"INSERT\s+INTO\s+[`\"\w.]+\s*\(([^()]{1,2000})\)\s*VALUES", re.IGNORECASE)
-_FIELD = re.compile(r"'(?:[^'\\]|''|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|[^\s,()'\"]+")
+_COLUMNS = late(r"INSERT\s+INTO\s+[`\"\w.]+\s*\(([^()]{1,2000})\)\s*VALUES", re.IGNORECASE)
+_FIELD = late(r"'(?:[^'\\]|''|\\.)*+'|\"(?:[^\"\\]|\\.)*+\"|[^\s,()'\"]+")
 
 EXPRESSIONS = (
     Expression(

@@ -21,6 +21,7 @@ from assay.unpack.base import LimitReached
 
 from . import sudoers_format as grammar
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 from .secrecy import withhold
 from .sudoers_defaults import DPKG, Version, defaults
 from .sudoers_format import Default, Member, Privilege
@@ -48,9 +49,9 @@ LETTERS = 16 << 20
 Excluded = list[tuple[int, str]]
 """What a list takes out again, with its position, in order."""
 
-_INCLUDE = re.compile(r"[@#](include(?:dir)?)\s+(.+)")
-_TAG = re.compile(r"(\b(?:NO)?PASSWD\s*:)")
-_VERSION = re.compile(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})\.(\d{1,4})")
+_INCLUDE = late(r"[@#](include(?:dir)?)\s+(.+)")
+_TAG = late(r"(\b(?:NO)?PASSWD\s*:)")
+_VERSION = late(r"(?:\d+:)?(\d{1,4})\.(\d{1,4})\.(\d{1,4})")
 _NAMES = {"Cmd_Alias": "Cmnd_Alias"}
 
 

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .late import late
+
 ALIASES = ("User_Alias", "Runas_Alias", "Host_Alias", "Cmnd_Alias", "Cmd_Alias")
 
-_MARK = re.compile(r'\\.|"(?:\\.|[^"\\])*"|#', re.DOTALL)
-_UID = re.compile(r"#-?\d{1,10}(?![A-Za-z])")
-_BLANK = re.compile(r"\s*")
+_MARK = late(r'\\.|"(?:\\.|[^"\\])*"|#', re.DOTALL)
+_UID = late(r"#-?\d{1,10}(?![A-Za-z])")
+_BLANK = late(r"\s*")
 # Compiled when a policy is there: most trees have none, and every run loads this module.
 _WORD = r'"(?:\\.|[^"\\])+"|%:?#?"(?:\\.|[^"\\])+"|%:(?:\\.|[^\s,!=:()"\\])+|(?:\\.|[^\s,!=:()"\\])+'
 _MEMBER = _WORD
@@ -284,7 +286,7 @@ def parameters(text: str) -> list[Default]:
             return found
 
 
-_BOUND = re.compile(r'(?:"(?:\\.|[^"\\])*"|\\.|\s*,\s*|!\s*|[^\s,"\\])+')
+_BOUND = late(r'(?:"(?:\\.|[^"\\])*"|\\.|\s*,\s*|!\s*|[^\s,"\\])+')
 
 
 def defaults(line: str) -> tuple[str, str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
 from assay.facts.service import Service
 
 from .base import Tree
+from .late import late
 from .starting import services
 from .startup import words
 
-_ORDER = re.compile(r"^S\d\d")
+_ORDER = late(r"^S\d\d")
 
 
 def started(tree: Tree, names: frozenset[str]) -> tuple[bool | None, str | None]:

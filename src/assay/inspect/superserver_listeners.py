@@ -6,7 +6,6 @@ Source: inetd.conf(5), xinetd.conf(5); ports of names from the IANA service name
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
@@ -14,6 +13,7 @@ from assay.facts.service import Directive, Service
 
 from . import inetd, xinetd
 from .base import Tree, TreeFile, TreeInspector
+from .late import late
 from .starting import ANY
 
 PORTS = {
@@ -25,7 +25,7 @@ PORTS = {
     "time": 37, "vnc": 5900,
 }  # fmt: skip
 
-_ADDRESS = re.compile(r"(?:(\[[^\]]*\]|[^:]*):)?([^:]+)")
+_ADDRESS = late(r"(?:(\[[^\]]*\]|[^:]*):)?([^:]+)")
 
 
 def listeners(tree: Tree) -> Iterator[Listener]:

@@ -10,13 +10,13 @@ systemd-sysctl reads it only where a link in a directory (usually 99-sysctl.conf
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
+from .late import late
 from .startup import first_program
 from .sysctl_defaults import DEFAULTS, kernel_defaults
 
@@ -27,7 +27,7 @@ DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/us
 PATTERNS = 1000
 """Patterns that are looked at: each is tried on every key of the defaults table."""
 
-_PATH = re.compile(r"/sysctl\.d/[^/]+\.conf$|/sysctl\.conf$")
+_PATH = late(r"/sysctl\.d/[^/]+\.conf$|/sysctl\.conf$")
 _SWAP = str.maketrans("./", "/.")
 
 

@@ -16,6 +16,7 @@ from assay.facts.service import Directive, Setting
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .braces import statements
 from .effective import Default, Effective, present
+from .late import late
 from .shared_secret import credential, mark
 from .starting import ANY, served
 
@@ -44,12 +45,10 @@ DRIVERS = {
 SHARED = ("/usr/share/syslog-ng/include", "/usr/share/syslog-ng/include/scl")
 """Where files that are included without a directory lie, behind the main file's own directory."""
 
-_CALL = re.compile(r"([a-z][\w-]*)\s*\((.*)\)\s*", re.DOTALL | re.IGNORECASE)
-_PASSWORD = re.compile(
-    r"""(\b[\w-]*(?:password|passphrase|secret|token)\s*\(\s*)(?:"((?:[^"\\]|\\.)*)"|([^)\s"]+))""", re.I
-)
-_ARGUMENT = re.compile(r"""([a-z][\w-]*)\s*\(\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^()"]*?))\s*\)""", re.IGNORECASE)
-_FIRST = re.compile(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
+_CALL = late(r"([a-z][\w-]*)\s*\((.*)\)\s*", re.DOTALL | re.IGNORECASE)
+_PASSWORD = late(r"""(\b[\w-]*(?:password|passphrase|secret|token)\s*\(\s*)(?:"((?:[^"\\]|\\.)*)"|([^)\s"]+))""", re.I)
+_ARGUMENT = late(r"""([a-z][\w-]*)\s*\(\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^()"]*?))\s*\)""", re.IGNORECASE)
+_FIRST = late(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)')""")
 
 
 def wants_path(path: str) -> bool:

@@ -5,12 +5,12 @@ Source: systemd.syntax(7), systemd.unit(5), systemd.preset(5), D-Bus specificati
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "systemd"
@@ -24,8 +24,8 @@ _SUFFIXES = frozenset(unit[1:] for unit in UNITS)
 NAMES_ONLY = frozenset({"Environment", "SetCredential", "SetCredentialEncrypted"})
 """Keys whose values hold arbitrary data of the vendor's, often secrets: only the names are kept."""
 
-_PRESET = re.compile(r"(enable|disable|ignore)\s+(\S.*)")
-_NAME = re.compile(r"""(?:^|(?<=[\s"']))([\w.-]{1,256})(?==|:)""")
+_PRESET = late(r"(enable|disable|ignore)\s+(\S.*)")
+_NAME = late(r"""(?:^|(?<=[\s"']))([\w.-]{1,256})(?==|:)""")
 
 
 def wants_path(path: str) -> bool:

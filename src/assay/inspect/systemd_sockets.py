@@ -6,12 +6,12 @@ Looks at .socket units and their drop-ins. Source: systemd.socket(5).
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 
 from assay.facts.network import Listener
 
 from .base import Tree, TreeInspector
+from .late import late
 from .starting import ANY
 from .startup import SYSTEMD, words
 from .systemd_services import reach, triggered
@@ -19,7 +19,7 @@ from .systemd_units import Unit, Units, is_instance
 
 KINDS = {"ListenStream": "tcp", "ListenDatagram": "udp", "ListenSequentialPacket": "seqpacket"}
 
-_ADDRESS = re.compile(r"\[([^\]]*)\](?:%(\S+?))?:(\d{1,5})|([\d.]+):(\d{1,5})|(\d{1,5})")
+_ADDRESS = late(r"\[([^\]]*)\](?:%(\S+?))?:(\d{1,5})|([\d.]+):(\d{1,5})|(\d{1,5})")
 
 
 def listeners(tree: Tree) -> Iterator[Listener]:

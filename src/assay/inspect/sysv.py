@@ -7,7 +7,6 @@ BusyBox init (default actions without an inittab); OpenWrt /etc/rc.common; OpenR
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
@@ -16,6 +15,7 @@ from assay.facts.service import Directive, Service
 from . import inittab
 from .base import Tree, TreeFile, TreeInspector
 from .initscript import DIALECT
+from .late import late
 from .startup import first_program, program, words
 from .systemd_units import Units
 
@@ -31,9 +31,9 @@ GENERATORS = ("/usr/lib/systemd/system-generators", "/lib/systemd/system-generat
 
 LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
 
-_START = re.compile(r"S\d\d(.+)")
-_LEVEL = re.compile(r"/rc(?:\.d/rc)?\s+([0-9S])\b")
-_SYSINIT = re.compile(r"/rcS\b|/rc\.sysinit\b")
+_START = late(r"S\d\d(.+)")
+_LEVEL = late(r"/rc(?:\.d/rc)?\s+([0-9S])\b")
+_SYSINIT = late(r"/rcS\b|/rc\.sysinit\b")
 
 
 class Scripts:

@@ -12,6 +12,7 @@ from assay.facts.crypto import TokenAlgorithm
 from assay.unpack.base import LimitReached
 
 from .base import Content, ContentInspector, Expression, numbered
+from .late import late
 
 MAX_FACTS = 2_000
 BEFORE = 200
@@ -19,12 +20,12 @@ BEFORE = 200
 
 _NAMED = rb"(?:[HRPE]S(?:256|384|512)|ES256K|EdDSA)"
 _KEY = rb"""alg(?:orithms?)?['"]?\s{0,4}[:=]\s{0,4}"""
-_CONTEXT = re.compile(
+_CONTEXT = late(
     rb"(?<![A-Za-z])((?:[A-Za-z_.-]{0,40}[_.-])?(?:algs?|algorithms?|(?:jws|jwt|jwk|jose)[A-Za-z]{0,24})"
     rb"(?:[_.-][A-Za-z_.-]{0,24})?)(?![A-Za-z])",
     re.IGNORECASE,
 )
-_ALGORITHM = re.compile(rb"""['"=:\s\[,](""" + _NAMED + rb"""|none)\Z""", re.IGNORECASE)
+_ALGORITHM = late(rb"""['"=:\s\[,](""" + _NAMED + rb"""|none)\Z""", re.IGNORECASE)
 
 ENDINGS = (
     ".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties", ".xml", ".env",

@@ -27,6 +27,7 @@ from assay.unpack.base import LimitReached
 
 from .base import Buffer, Content, ContentInspector, Expression
 from .dropins import joined
+from .late import late
 from .scan import MAX_HITS
 from .secrecy import withhold
 
@@ -48,12 +49,12 @@ TRIES = 64
 
 _MAGIC = b"\x27\x05\x19\x56"
 _NAME = rb"[A-Za-z_.][\w.#-]{0,63}="
-_ENTRY = re.compile(_NAME + rb"[\t-\r\x1b -~\x80-\xff]*")
-_STRINGS = re.compile(rb"(?:" + _NAME + rb"[\t-\r\x1b -~\x80-\xff]{0,16384}\0)+")
-_FIRST = re.compile(_NAME)
-_WORDS_END = re.compile(rb"[\w.#-]{0,64}\Z")
+_ENTRY = late(_NAME + rb"[\t-\r\x1b -~\x80-\xff]*")
+_STRINGS = late(rb"(?:" + _NAME + rb"[\t-\r\x1b -~\x80-\xff]{0,16384}\0)+")
+_FIRST = late(_NAME)
+_WORDS_END = late(rb"[\w.#-]{0,64}\Z")
 _PRINTABLE = bytes(32 <= byte < 127 for byte in range(256))
-_WORD = re.compile(r"(\w+)\s+(.*)", re.DOTALL)
+_WORD = late(r"(\w+)\s+(.*)", re.DOTALL)
 
 
 def _start(data: Buffer, at: int) -> int:

@@ -9,13 +9,13 @@ that are written (authorized of USB ports), and what udisks is told.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
 from .dropins import Reader, joined
+from .late import late
 from .secrecy import withhold
 
 DIALECT = "udev"
@@ -28,13 +28,13 @@ DIRECTORIES = (
     "/lib/udev/rules.d",
 )
 
-ACTS = re.compile(
+ACTS = late(
     r"""(RUN(?:\{(?:program|builtin)\})?|PROGRAM|IMPORT\{program\}|MODE|OWNER|GROUP|ATTR\{[^"]{1,256}\}|SYSCTL\{[^"]{1,256}\}|"""
     r"""ENV\{(?:SYSTEMD_WANTS|SYSTEMD_USER_WANTS|SYSTEMD_ALIAS|SYSTEMD_MOUNT_WHERE|UDISKS_[A-Z_]{1,64}|ID_[A-Z_]{0,64}SEAT)\})"""
 )
 """Assignments that are settings. PROGRAM and IMPORT{program} run a program while the rule is matched."""
 
-_TOKEN = re.compile(r"""\s*,?\s*([A-Z_]{1,32}(?:\{[^}"]{1,256}\})?)\s*(==|!=|\+=|-=|:=|=)\s*(e?"(?:[^"\\]|\\.)*")""")
+_TOKEN = late(r"""\s*,?\s*([A-Z_]{1,32}(?:\{[^}"]{1,256}\})?)\s*(==|!=|\+=|-=|:=|=)\s*(e?"(?:[^"\\]|\\.)*")""")
 
 
 def tokens(rule: str) -> Iterator[tuple[str, str, str]]:

@@ -37,13 +37,14 @@ from assay.facts.service import Setting
 from assay.unpack.base import LimitReached
 
 from .base import Tree
+from .late import late
 
 MOST = 50_000
 """Settings of one server program in one tree."""
 
 Version = tuple[int, ...]
 
-_VERSION = re.compile(r"(?:\d+:)?(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?")
+_VERSION = late(r"(?:\d+:)?(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?")
 
 
 class Item(NamedTuple):

@@ -8,20 +8,21 @@ import re
 from assay.facts.access import Credential
 
 from .known_passwords import Secret
+from .late import late
 from .password_format import read
 
-_NAME = re.compile(
+_NAME = late(
     r"passw(?:or)?d|passphrase|secret|token|api[-_.]?key|private[-_.]?key|access[-_.]?key|credential"
     r"|(?:^|[-_.])(?:pass|pwd|psk|pw)(?:$|[-_.])",
     re.IGNORECASE,
 )
-_POINTER = re.compile(
+_POINTER = late(
     r"(?i:[-_.](?:file|path|dir|name|ref|url|uri|host|port|length|len|type|policy|expir\w*|ttl|age|timeout|enabled|count"
     r"|issuer|algorithm|id|username|user|store|backend|class|namespace|key))$|(?:File|Path|Name|Ref|Type|Policy|Enabled)$"
     r"|(?i:existing|pull)[-_]?(?i:secrets?)$"
 )
 """Names that say where a secret lies, or how secrets are made, rather than hold one."""
-_PLACEHOLDER = re.compile(r"[${}<>]|%\(|\A(?:true|false|yes|no|null|none)?\Z|\A/[\w.-]+(?:/[\w.-]+)+\Z", re.IGNORECASE)
+_PLACEHOLDER = late(r"[${}<>]|%\(|\A(?:true|false|yes|no|null|none)?\Z|\A/[\w.-]+(?:/[\w.-]+)+\Z", re.IGNORECASE)
 
 
 def says_secret(name: str) -> bool:
