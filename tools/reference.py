@@ -66,9 +66,18 @@ def commands_page() -> str:
     for name in cli.list_commands(context):
         command = cli.get_command(context, name)
         assert command is not None
-        text = command.get_help(click.Context(command, info_name=name, parent=context, terminal_width=100))
-        out += [f"## assay {name}", "", "```text", *[line.rstrip() for line in text.splitlines()], "```", ""]
+        out += command_text(name, command, context)
     return "\n".join(out)
+
+
+def command_text(name: str, command: click.Command, parent: click.Context) -> list[str]:
+    """Return the section of a command, and of its own commands if it has any."""
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
+    text = command.get_help(context)
+    out = [f"## {context.command_path}", "", "```text", *[line.rstrip() for line in text.splitlines()], "```", ""]
+    for part, inner in sorted(getattr(command, "commands", {}).items()):
+        out += command_text(part, inner, context)
+    return out
 
 
 def limits_page() -> str:

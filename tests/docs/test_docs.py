@@ -6,6 +6,7 @@ import re
 import sqlite3
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -39,13 +40,15 @@ def test_commands_and_options_exist() -> None:
     wrong = []
     for verb in sorted({command.split()[1] for command in commands()}):
         helped = CliRunner().invoke(cli, [verb, "--help"])
+        parts = getattr(cli.get_command(click.Context(cli), verb), "commands", {})
+        output = helped.output + "".join(CliRunner().invoke(cli, [verb, part, "--help"]).output for part in parts)
         options = {
             option
             for command in commands()
             if command.split()[1] == verb
             for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", command)
         }
-        known = set(re.findall(r"--?[a-z][a-z-]*", helped.output))
+        known = set(re.findall(r"--?[a-z][a-z-]*", output))
         wrong += [f"{verb} {option}" for option in options - known] if helped.exit_code == 0 else [verb]
     assert wrong == []
 
