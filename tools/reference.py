@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
+import msgspec
 
+from assay import statement
 from assay.cli import cli
 from assay.cli.limits import limits
 from assay.cli.schema import markdown
 from assay.inspect import inspectors
 from assay.judge import available_packs, load_pack
 from assay.record import describe
+from assay.statement import TOPICS, Document
 from assay.unpack import formats
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -80,6 +84,28 @@ def command_text(name: str, command: click.Command, parent: click.Context) -> li
     return out
 
 
+def statement_page() -> str:
+    """Return the page of statements: the fields of the document and of each topic."""
+    topics = {topic.topic for topic in TOPICS}
+    out = ["# Statement", "", " ".join((statement.__doc__ or "").split()), ""]
+    out += ["A statement is TOML or JSON. Unknown fields are refused; text is at most 2,000 characters.", ""]
+    out += _fields([field for field in msgspec.structs.fields(Document) if field.name not in topics])
+    for topic in TOPICS:
+        out += [f"## {topic.topic}", "", " ".join((topic.__doc__ or "").split()), ""]
+        out += _fields(msgspec.structs.fields(topic))
+        out += ["```toml", f"[[{topic.topic}]]", *topic.example.splitlines(), "```", ""]
+    out += ["## SBOM", "", "CycloneDX and SPDX in JSON declare `sbom` entries: name, version, purl, licences.", ""]
+    return "\n".join(out)
+
+
+def _fields(fields: Iterable[msgspec.structs.FieldInfo]) -> list[str]:
+    out = ["| field | needed | meaning |", "| --- | --- | --- |"]
+    for field in fields:
+        texts = [meta.description for meta in getattr(field.type, "__metadata__", ()) if meta.description]
+        out.append(f"| {field.name} | {'yes' if field.required else 'no'} | {cell(texts[-1] if texts else '')} |")
+    return [*out, ""]
+
+
 def limits_page() -> str:
     """Return the page of limits."""
     out = [
@@ -124,6 +150,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "inspectors.md": inspectors_page(),
         FOLDER / "commands.md": commands_page(),
         FOLDER / "limits.md": limits_page(),
+        FOLDER / "statement.md": statement_page(),
     }
     found |= {FOLDER / "packs" / f"{name}.md": pack_page(name) for name in available_packs()}
     return {path: NOTE + text.rstrip() + "\n" for path, text in found.items()}
