@@ -173,7 +173,7 @@ class Entrance(TreeFact, frozen=True, kw_only=True, array_like=True):
     kind: Annotated[
         str,
         doc(
-            "os-account, product-account, ssh-key, console, debug-shell, listener, remote-management, support-tunnel, web-script, hard-coded-credential"
+            "os-account, ssh-key, console, debug-shell, remote-management, support-tunnel, web-script; the view way_in has the other families' ways in"
         ),
     ]
     name: Annotated[str, doc("account, key comment, terminal, agent or script")]

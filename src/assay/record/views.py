@@ -18,7 +18,7 @@ VIEWS = {
            SELECT a.content, NULL, NULL, 'artefact:' || a.id FROM artefact AS a WHERE a.content IS NOT NULL""",
     ),
     "way_in": (
-        "Every way in: accounts, keys, consoles, listeners, agents, product accounts, known passwords, with places.",
+        "Every way in: accounts, keys, consoles, listeners, agents, product accounts, known and written passwords.",
         """SELECT e.kind, e.name, e.detail, e.active, e.evidence, c.path || coalesce(e.path, '') AS path, e.line,
                   'entrance' AS family, e.id AS fact
              FROM entrance AS e JOIN container AS c ON c.id = e.tree
@@ -39,7 +39,14 @@ VIEWS = {
            UNION ALL
            SELECT 'known-password', k.account, 'entry ' || k.entry || ' of ' || k.origin, NULL,
                   k.scheme, w.path, k.line, 'known_password', k.id
-             FROM known_password AS k JOIN place AS w ON w.content = k.content""",
+             FROM known_password AS k JOIN place AS w ON w.content = k.content
+           UNION ALL
+           SELECT 'hard-coded-credential', coalesce(h.subject, ''), h.scheme, NULL, h.evidence, w.path, h.line,
+                  'credential', h.id
+             FROM credential AS h JOIN place AS w ON w.content = h.content WHERE h.kind = 'hard-coded'
+           UNION ALL
+           SELECT 'request-command', r.sink, r.text, NULL, r.language, w.path, r.line, 'request_command', r.id
+             FROM request_command AS r JOIN place AS w ON w.content = r.content""",
     ),
     "way_out": (
         "Every way out: hosts and addresses that contents name, with the purpose that the words around them show.",
