@@ -8,7 +8,8 @@ import pytest
 from assay.facts.identity import Identity
 from assay.facts.structure import File, Run, Unread
 from assay.facts.verdict import Evidence, Finding, Rule, Verdict
-from assay.judge import Judged, JudgeError, digest, judge
+from assay.inspect import inspectors
+from assay.judge import Judged, JudgeError, available_packs, digest, judge, load_pack
 from assay.record import Record, RecordError
 
 from .conftest import HEAD, MakePack
@@ -272,3 +273,32 @@ def test_digest_needs_a_run_that_judged(tmp_path: Path) -> None:
     path = write(tmp_path / "r.assay", [TREE])
     with pytest.raises(JudgeError, match="run 1 judged nothing"):
         digest(path, 1)
+
+
+def test_the_failure_of_another_inspector_is_no_gap(tmp_path: Path, make_pack: MakePack) -> None:
+    path = write(tmp_path / "r.assay", [CLEAN])
+    with Record(path, write=True) as record:
+        record.begin()
+        file, place, container, artefact = record.db.execute(
+            "SELECT f.id, c.path || f.path, c.id, c.artefact FROM file AS f JOIN container AS c ON c.id = f.container"
+        ).fetchone()
+        for inspector in ("known-passwords@1", "passwd@1"):
+            record.add(
+                Unread(
+                    artefact=artefact, container=container, file=file, path=place, scope="inspection",
+                    reason="limit", inspector=inspector,
+                )
+            )  # fmt: skip
+    rests = 'families = ["account"]\nobservers = ["{}"]'
+    verdicts = {
+        observer: judge(path, [make_pack({"a": [('families = ["file"]', rests.format(observer))]})])[0].reason
+        for observer in ("passwd", "sshd-config")
+    }
+    assert verdicts["passwd"].endswith(f"Not seen: {place} was not read (limit).")
+    assert "was not read" not in verdicts["sshd-config"]
+
+
+def test_the_inspectors_that_rules_rest_on_exist() -> None:
+    contents, trees = inspectors()
+    named = {name for pack in available_packs() for rule in load_pack(pack).rules for name in rule.observers}
+    assert named <= {*contents, *trees}

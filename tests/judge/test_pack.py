@@ -51,7 +51,7 @@ def test_every_error_of_every_file_in_one_go(make_pack: MakePack) -> None:
         }
     )
     keys = "id, title, clause, test_case, document, criteria, classes, power, severity, check, limits, remedy, "
-    keys += "references, families, reads, applies, looked, findings, undecided, missing"
+    keys += "references, families, reads, observers, applies, looked, findings, undecided, missing"
     criteria = "economic-security, human-rights, intellectual-property, national-security, privacy"
     assert errors(folder) == [
         f"a.toml: colour: unknown key; possible are {keys}",

@@ -43,11 +43,10 @@ def write_coverage(record: Record, collector: Callable[[str], int]) -> None:
         for key in inspected.split():
             counter[key] += number
     failed: Counter[tuple[Tree, str]] = Counter()
-    for container, detail, number in db.execute(
-        """SELECT container, substr(detail, 1, instr(detail, ':') - 1), count(*) FROM unread
-           WHERE scope = 'inspection' GROUP BY 1, 2"""
+    for container, inspector_, number in db.execute(
+        "SELECT container, inspector, count(*) FROM unread WHERE scope = 'inspection' GROUP BY 1, 2"
     ):
-        failed[around.get(container or 0), detail] += number
+        failed[around.get(container or 0), inspector_] += number
     found: Counter[tuple[Tree, str, int]] = Counter()
     for family in sorted({family.table() for i in contents.values() for family in i.families}):
         for container, who, number in db.execute(
@@ -85,7 +84,7 @@ def write_coverage(record: Record, collector: Callable[[str], int]) -> None:
                     f'SELECT count(*) FROM "{kind.table()}" WHERE tree = ? AND collector = ?',  # noqa: S608
                     (tree, number),
                 ).fetchone()[0]
-                bad = min(1, failed[tree, inspector.name])
+                bad = min(1, failed[tree, f"{inspector.name}@{inspector.version}"])
                 record.add(
                     Coverage(family=kind.table(), collector=number, tree=tree, looked=1, failed=bad, facts=facts)
                 )

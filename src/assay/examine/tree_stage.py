@@ -85,7 +85,7 @@ class TreeStage:
                     worker = None
                     self.ledger.rollback()
                     culprit = job.inspectors[(step - 1) % len(job.inspectors)] if step else job.inspectors[0]
-                    self.ledger.unread(job.box, failure(culprit, problem), scope="inspection", inspector=culprit)
+                    self.ledger.unread(job.box, failure(culprit, problem), scope="inspection", inspector=_key(culprit))
                     left = [name for name in job.inspectors if name != culprit]
                     if left:
                         jobs.appendleft(Job(job.box, roots=job.roots, inspectors=left))
@@ -113,3 +113,8 @@ class TreeStage:
                 why = failure(reply.inspector, reply.error)
                 inspector = f"{reply.inspector}@{reply.version}"
                 self.ledger.unread(job.box, why, scope="inspection", inspector=inspector)
+
+
+def _key(name: str) -> str:
+    """Return a tree inspector as records name it."""
+    return f"{name}@{inspectors()[1][name].version}"

@@ -207,7 +207,7 @@ def _run(record: Record, asker: _Asker, packs: Sequence[Pack]) -> list[Judged]:
 
 
 def _judge(record: Record, asker: _Asker, run: int, rule: Rule) -> Judged:
-    unseen, first = gaps(asker.db, rule.families, rule.reads)
+    unseen, first = gaps(asker.db, rule.families, rule.reads, rule.observers)
     looked, reasons = 0, []
     try:
         counts = Counts(

@@ -77,6 +77,7 @@ RULE = {
     "references": LINES,
     "families": Key(list, vocabulary=frozenset(families())),
     "reads": Key(list, required=False),
+    "observers": Key(list, required=False),
     "applies": Key(dict, table={"sql": TEXT, "noun": TEXT, "none": TEXT}),
     "looked": Key(dict, required=False, table={"sql": TEXT, "noun": TEXT}),
     "findings": Key(dict, table={"sql": TEXT}),
@@ -113,6 +114,8 @@ class Rule:
     references: tuple[str, ...]
     families: tuple[str, ...]
     reads: tuple[str, ...]
+    observers: tuple[str, ...]
+    """Inspectors that it rests on; empty for all that look for its families."""
     sql: Mapping[str, str]
     """Its questions: applies, findings, and where it has them looked and undecided."""
     noun: str
@@ -276,6 +279,7 @@ def _rule(pack: str, document: str, raw: Mapping[str, Any], text: bytes, shared:
         references=tuple(raw["references"]),
         families=tuple(raw["families"]),
         reads=tuple(raw.get("reads", ["*"])),
+        observers=tuple(raw.get("observers", ())),
         sql=sql,
         noun=raw.get("looked", raw["applies"])["noun"],
         none=" ".join(raw["applies"]["none"].split()),
