@@ -66,6 +66,12 @@ VIEWS = {
                   sum(s.sites) AS sites, sum(s.sites IS NULL) AS uncounted, 'call_sites' AS family, min(s.id) AS fact
              FROM call_sites AS s JOIN place AS w ON w.content = s.content GROUP BY w.path, s.family, s.variant""",
     ),
+    "library_copy": (
+        "Shared libraries by DT_SONAME: how many distinct contents, builds and places bear the name.",
+        """SELECT e.soname, count(DISTINCT e.content) AS contents, count(DISTINCT e.build_id) AS builds,
+                  count(w.path) AS places, group_concat(DISTINCT e.machine) AS machines, min(w.path) AS example
+             FROM elf AS e JOIN place AS w ON w.content = e.content WHERE e.soname IS NOT NULL GROUP BY e.soname""",
+    ),
     "subscriber_data": (
         "Every place where a subscriber's or device's identity would be written or kept.",
         """SELECT s.identifier, s.sink, s.text, s.evidence, w.path, s.line, s."offset",
