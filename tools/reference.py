@@ -22,6 +22,7 @@ from assay.inspect import inspectors
 from assay.judge import available_packs, load_pack
 from assay.record import describe
 from assay.statement import TOPICS, Document
+from assay.statement.template import choices
 from assay.unpack import formats
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -102,7 +103,9 @@ def _fields(fields: Iterable[msgspec.structs.FieldInfo]) -> list[str]:
     out = ["| field | needed | meaning |", "| --- | --- | --- |"]
     for field in fields:
         texts = [meta.description for meta in getattr(field.type, "__metadata__", ()) if meta.description]
-        out.append(f"| {field.name} | {'yes' if field.required else 'no'} | {cell(texts[-1] if texts else '')} |")
+        out.append(
+            f"| {field.name} | {'yes' if field.required else 'no'} | {cell((texts[-1] if texts else '') + choices(field))} |"
+        )
     return [*out, ""]
 
 

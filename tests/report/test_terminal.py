@@ -33,7 +33,7 @@ Findings: 4 (1 critical, 1 high, 2 medium, 0 low, 0 info)
   medium    3gpp-33.117-18.1/hardening  Stack is executable                        /rootfs!/usr/bin/httpd
 
 What it shows
-  What starts 1 · Settings 1
+  Credentials 1 · What starts 1 · Settings 1
   not looked for: Ways in, Ways out, Calls, People's data, Rights, Certificates, Cryptography, Licences, Workloads, Leftovers, Declared and found
 
 What was not seen

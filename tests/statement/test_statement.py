@@ -106,7 +106,7 @@ def test_a_statement_is_added_later_and_once(tmp_path: Path, tree: Path) -> None
     assert assay("examine", tree, "-o", "r.assay", "-q", "--no-report", "--no-judge", cwd=tmp_path).returncode == 0
     before = rows(tmp_path / "r.assay", "SELECT count(*), max(id) FROM file")
     (tmp_path / "statement.toml").write_text(STATEMENT)
-    assert assay("statement", "add", "r.assay", "statement.toml", cwd=tmp_path).stdout == ""
+    assert assay("statement", "add", "r.assay", "statement.toml", cwd=tmp_path).stdout == "r.assay: declared: 6\n"
     again = assay("statement", "add", "r.assay", "statement.toml", cwd=tmp_path)
     assert again.stdout == "r.assay: has this statement already\n"
     assert rows(tmp_path / "r.assay", "SELECT count(*) FROM statement") == [(1,)]

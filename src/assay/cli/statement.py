@@ -41,6 +41,7 @@ def new(file: Path | None, record: Path | None) -> int:
             out.write(text)
     except FileExistsError as error:
         raise Fault(f"{file}: is there already; choose another name, or remove it") from error
+    click.echo(f"{file}: a template; `assay statement check {file}` reads it when it is filled in")
     return 0
 
 
@@ -82,6 +83,6 @@ def add(record: Path, file: Path) -> int:
         given = read(file)
     except StatementError as error:
         raise Fault(str(error)) from error
-    if not put(record, given):
-        click.echo(f"{record}: has this statement already")
+    added = put(record, given)
+    click.echo(f"{record}: {f'declared: {len(given.declared)}' if added else 'has this statement already'}")
     return 0

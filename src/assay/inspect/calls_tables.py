@@ -64,6 +64,8 @@ def classify(name: str) -> tuple[str, str] | None:
         return None if suffix != "_chk" or prefix else ("gets", "checked")  # x_gets reads anything
     if suffix == "s" and prefix == "" and not name.endswith("S"):
         return None  # a plural, not a suffix: memcpys
+    if prefix == "ber_":
+        return None  # LDAP's reader of BER, which is told sizes by the encoding
     family, variant = _PLAIN[core]
     if suffix == "_chk" or (under and _SANITIZER.match(prefix)):
         return family, "checked"

@@ -298,7 +298,25 @@ def _self_signed(certificate: x509.Certificate) -> bool | None:
         certificate.verify_directly_issued_by(certificate)
     except InvalidSignature:
         return False
-    except Exception:  # an algorithm that the library does not check any more, MD5 for one
+    except Exception:  # an algorithm that it does not check in certificates any more, SHA-1 for one
+        return _verified(certificate)
+    return True
+
+
+def _verified(certificate: x509.Certificate) -> bool | None:
+    """Tell whether an RSA certificate's own key verifies it, whatever the hash; None if that cannot be computed."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    try:
+        key, algorithm = certificate.public_key(), certificate.signature_hash_algorithm
+        if not isinstance(key, RSAPublicKey) or algorithm is None:
+            return None
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes, PKCS1v15(), algorithm)
+    except InvalidSignature:
+        return False
+    except Exception:  # a key or hash that cannot be computed here
         return None
     return True
 

@@ -52,7 +52,7 @@ NOT_A_VALUE = frozenset(
     sha512 crypt bcrypt sha-256 redacted omitted withheld removed masked example placeholder value your literal
     hashed encrypted unencrypted blank same inherit error failed failure success ok bad invalid wrong missing
     keychain secret-tool gnome-keyring kwallet input field label name title message description passwordbox
-    foo bar baz qux foobar blah dummy""".split()  # noqa: SIM905 - a list of words
+    define undef foo bar baz qux foobar blah dummy""".split()  # noqa: SIM905 - a list of words
 )
 """Words that say how a password is had, or what kind of value it is, in lower case."""
 

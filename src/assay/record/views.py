@@ -93,7 +93,13 @@ VIEWS = {
                       WHERE type IN ('regular', 'hardlink') AND mode & 3072 AND mode & 73
            UNION ALL SELECT 'escalation', 'file-capability:' || path, 'file', id
                        FROM file WHERE capabilities IS NOT NULL
-           UNION ALL SELECT 'egress', host, 'endpoint', id FROM endpoint WHERE host IS NOT NULL AND scope = 'global'
+           UNION ALL SELECT 'egress', host, 'endpoint', id FROM endpoint AS e
+                      WHERE host IS NOT NULL AND scope = 'global' AND kind != 'mail'
+                        AND coalesce(purpose, '') NOT IN ('documentation', 'namespace', 'test', 'certificate')
+                        AND EXISTS (SELECT 1 FROM place AS w WHERE w.content = e.content
+                                       AND NOT (w.path GLOB '*/share/doc/*' OR w.path GLOB '*/share/man/*'
+                                                OR w.path GLOB '*/share/info/*' OR w.path GLOB '*/locale/*'
+                                                OR w.path GLOB '*/hwdb.d/*'))
            UNION ALL SELECT 'sbom', name || '@' || version, 'package', id FROM package WHERE status != 'removed'""",
     ),
     "declared_found": (

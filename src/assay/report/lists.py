@@ -60,6 +60,17 @@ LISTS = (
         truths=("open at start",),
     ),
     Listing(
+        "credential",
+        "Credentials",
+        "A secret or verifier: its kind, place and fingerprint, never the secret.",
+        ("credential",),
+        ("kind", "scheme", "of", "bits", "encrypted", "rests on", "fingerprint", "place"),
+        """SELECT c.kind, c.scheme, coalesce(c.subject, ''), c.bits, c.encrypted, c.evidence,
+                  coalesce(c.fingerprint, ''), w.path || coalesce(':' || c.line, '')
+             FROM credential AS c JOIN place AS w ON w.content = c.content ORDER BY c.kind, c.scheme, w.path, c.line""",
+        truths=("encrypted",),
+    ),
+    Listing(
         "way-out",
         "Ways out",
         "A host or address outside that contents name, with the purpose that the words around it show.",
@@ -178,8 +189,8 @@ LISTS = (
         "Workloads",
         "A container that an orchestrator is told to run.",
         ("workload",),
-        ("kind", "name", "container", "image", "privileged", "user", "host", "capabilities", "place"),
-        """SELECT k.kind, k.name, k.container, k.image, k.privileged, k.user, k.host, k.capabilities,
+        ("kind", "name", "container", "image", "privileged", "user", "host", "mounts", "capabilities", "place"),
+        """SELECT k.kind, k.name, k.container, k.image, k.privileged, k.user, k.host, k.mounts, k.capabilities,
                    w.path
               FROM workload AS k JOIN place AS w ON w.content = k.content ORDER BY 1, 2, 3""",
         truths=("privileged",),

@@ -104,6 +104,8 @@ def _decoded(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def _cyclonedx(path: Path, sha256: str, content: dict[str, Any]) -> Given:
+    if not isinstance(content.get("components", []), list):
+        raise StatementError(f"{path}: components is not a list")
     declared: list[tuple[str, str, dict[str, object], str]] = []
     for pointer, part in _components(content.get("components"), "/components", 0):
         name = _text(part.get("name"))
@@ -145,8 +147,10 @@ def _licences(stated: object) -> list[str]:
 
 def _spdx(path: Path, sha256: str, content: dict[str, Any]) -> Given:
     declared = []
-    packages = content.get("packages")
-    for n, part in enumerate(packages if isinstance(packages, list) else []):
+    packages = content.get("packages", [])
+    if not isinstance(packages, list):
+        raise StatementError(f"{path}: packages is not a list")
+    for n, part in enumerate(packages):
         name = _text(part.get("name")) if isinstance(part, dict) else None
         if not name:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import typing
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -50,7 +51,16 @@ def template(found: Mapping[str, Iterable[str]] | None = None) -> str:
 
 def _meaning(field: msgspec.structs.FieldInfo) -> str:
     texts = [meta.description for meta in getattr(field.type, "__metadata__", ()) if meta.description]
-    return (texts[-1] if texts else "") + ("" if field.required else " (may be left out)")
+    return (texts[-1] if texts else "") + choices(field) + ("" if field.required else " (may be left out)")
+
+
+def choices(field: msgspec.structs.FieldInfo) -> str:
+    """Return the values that a field may have, if they are few."""
+    kind = typing.get_args(field.type)[0] if hasattr(field.type, "__metadata__") else field.type
+    if typing.get_origin(kind) is list:
+        kind = typing.get_args(kind)[0]
+    values = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+    return f": {', '.join(map(str, values))}" if len(values) > 1 else ""
 
 
 def _entry(topic: type[Topic], key: str) -> list[str]:
