@@ -103,9 +103,8 @@ def _fields(fields: Iterable[msgspec.structs.FieldInfo]) -> list[str]:
     out = ["| field | needed | meaning |", "| --- | --- | --- |"]
     for field in fields:
         texts = [meta.description for meta in getattr(field.type, "__metadata__", ()) if meta.description]
-        out.append(
-            f"| {field.name} | {'yes' if field.required else 'no'} | {cell((texts[-1] if texts else '') + choices(field))} |"
-        )
+        meaning = cell((texts[-1] if texts else "") + choices(field))
+        out.append(f"| {field.name} | {'yes' if field.required else 'no'} | {meaning} |")
     return [*out, ""]
 
 

@@ -128,14 +128,18 @@ class Reading:
             return value
         return _VARIABLE.sub(lambda match: self.variables.get(match[1], match[0]), value)[:4000]
 
+    def _loadable(self) -> bool:
+        """Tell whether the tree has modules as files, as distributions build them."""
+        return bool(self.tree.glob("/usr/lib*/*/modules/mod_*.so"))
+
     def _holds(self, key: str, value: str) -> bool | None:
         argument = (words(value, 1) or [""])[0]
         negated = argument.startswith("!")
         argument = argument.lstrip("!")
         holds: bool | None = None
         if key == "<ifmodule":
-            # a server with no module of its own kind loaded has them built in: which ones, it does not say
-            holds = argument in self.loaded or (False if self.modules else None)
+            # a server that loads no module and has none to load has them built in: which ones, it does not say
+            holds = argument in self.loaded or (False if self.modules or self._loadable() else None)
         elif key == "<ifdefine":
             holds = argument in self.variables
         elif key == "<iffile":
