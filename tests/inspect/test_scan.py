@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.inspect import scan
+from assay.inspect import inspectors, scan
 from assay.inspect.base import Content, Expression, Hits
 
 WORDS = {"first": (Expression(b"ab"), Expression(b"b.c")), "second": (Expression(b"AB", caseless=True),)}
@@ -91,3 +91,11 @@ def test_the_text_around_a_place(at: int) -> None:
     expected = {0: (0, b""), 3: (2, b"a name"), 8: (2, b"a name"), 11: (10, b"other"), 15: (10, b"other")}
     assert content.string(at) == expected[at]
     assert content.string(5, most=2) == (3, b" nam")
+
+
+@given(st.binary(max_size=300))
+def test_who_says_that_only_hits_count_has_nothing_to_say_without_one(data: bytes) -> None:
+    for inspector in inspectors()[0].values():
+        if inspector.only_hits:
+            for kind in ("text", "data"):
+                assert not list(inspector.inspect(Content(data, data, kind)))

@@ -234,6 +234,7 @@ class Worker:
         contents, self.tree_inspectors = inspectors()
         self.inspectors: dict[str, ContentInspector] = {f"{i.name}@{i.version}": i for i in contents.values()}
         self.searching = {key for key, i in self.inspectors.items() if i.expressions}
+        self.only_hits = {key for key, i in self.inspectors.items() if i.only_hits}
         self.steps = {key: step for step, key in enumerate(self.inspectors, 1)}
         self.by_path = [(key, i.wants_path) for key, i in self.inspectors.items() if i.wants_path is not None]
         self.by_head = [
@@ -563,6 +564,9 @@ class Worker:
                 self.mark(h.blame)
                 hits = scan.scan(h.data, h.result.kind)
             for key in known.run:
+                if key in self.only_hits and key not in hits:
+                    h.result.inspections.append(Inspection(key, NOTHING))
+                    continue
                 content = Content(h.data, h.head, h.result.kind, hits.get(key, NO_HITS))
                 self.mark(h.blame, self.steps[key])
                 if content.size > LARGE:

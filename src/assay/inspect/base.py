@@ -113,6 +113,8 @@ class ContentInspector:
     """Wants no contents of kind text or script."""
     expressions: tuple[Expression, ...] = ()
     """Looked for in every content that it wants, in one pass with those of all other inspectors: `Content.hits`."""
+    only_hits: bool = False
+    """It has nothing to say on a content without a hit, and is not run on one."""
     unseen: tuple[str, ...] = ()
     """What it cannot see, a line each, for the reference page."""
     containers: bool = False

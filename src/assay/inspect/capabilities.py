@@ -143,6 +143,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Capability,),
     inspect=inspect,
+    only_hits=True,
     expressions=EXPRESSIONS,
     unseen=(
         "functions whose names were removed or changed, and products that are not in its table",

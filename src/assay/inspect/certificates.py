@@ -46,7 +46,10 @@ EXPRESSIONS = (
     Expression(rb"-----BEGIN (?:PKCS7|CMS)-----"),
     # SEQUENCE { SEQUENCE { [0] { INTEGER 2 }, INTEGER serial
     Expression(rb"\x30\x82..\x30(?:\x81.|\x82..)\xa0\x03\x02\x01\x02\x02"),
+    # PFX: SEQUENCE { INTEGER 3, SEQUENCE { OID pkcs7-data
+    Expression(rb"^\x30.{1,5}\x02\x01\x03\x30.{1,5}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"),
 )
+PFX = 3
 DER = late(EXPRESSIONS[2].pattern, re.DOTALL)
 DER_BEGINNINGS = (14, 13)
 """How far before the end of the last expression a certificate begins: with a long and a short inner length."""
@@ -77,7 +80,7 @@ def inspect(content: Content) -> Iterator[Certificate | Identity]:
     cut = content.hits.cut
     store = "jks" if content.head[:4] in JKS else "der"
     for end, number in content.hits.places:
-        if end <= taken:
+        if end <= taken or number == PFX:
             continue
         if number == 2:
             here = [certificate for start in DER_BEGINNINGS if (certificate := _der_at(content, end - start))]
@@ -326,6 +329,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Certificate, Identity),
     inspect=inspect,
+    only_hits=True,
     expressions=EXPRESSIONS,
     unseen=(
         "certificates of version 1 and 2 in DER inside other data (as PEM they are seen)",

@@ -160,6 +160,7 @@ INSPECTOR = ContentInspector(
     families=(CipherTable,),
     inspect=inspect,
     binary_only=True,
+    only_hits=True,
     expressions=tuple(Expression(form.pattern) for form in FORMS),
     unseen=(
         "algorithms without a table: RC4, AES by the processor's own instructions or bit by bit, HMAC, MILENAGE",

@@ -241,5 +241,6 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Credential,),
     inspect=inspect,
+    only_hits=True,
     expressions=tuple(Expression(shape.trigger) for shape in SHAPES_FOUND),
 )

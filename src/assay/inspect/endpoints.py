@@ -645,6 +645,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Endpoint,),
     inspect=inspect,
+    only_hits=True,
     expressions=EXPRESSIONS,
     unseen=(
         "addresses that are put together at run time, encrypted, compressed or in UTF-16",

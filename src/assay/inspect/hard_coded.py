@@ -198,6 +198,7 @@ CODE = ContentInspector(
     wants_path=_is_code,
     wants_head=lambda head: head[:2] == b"#!" and not _SHELLS.match(head),
     text_only=True,
+    only_hits=True,
     expressions=_EXPRESSIONS,
     unseen=_UNSEEN,
 )
@@ -209,6 +210,7 @@ LINES = ContentInspector(
     wants_path=_has_lines,
     wants_head=lambda head: head[:2] == b"#!" and _SHELLS.match(head) is not None,
     text_only=True,
+    only_hits=True,
     expressions=_EXPRESSIONS,
     unseen=_UNSEEN,
 )

@@ -343,6 +343,7 @@ INSPECTOR = ContentInspector(
     inspect=inspect,
     wants_head=lambda head: head[:4] == b"\x7fELF",
     containers=True,
+    only_hits=True,
     expressions=(Expression(rb"\x00(?:" + "|".join(sorted(ACCOUNTS)).encode() + rb")\x00"),),
     unseen=(
         "machines other than x86-64 and AArch64; objects, kernel modules, static programs; Go, Rust and Java programs",

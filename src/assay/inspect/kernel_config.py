@@ -148,6 +148,7 @@ INSIDE = ContentInspector(
     families=(Directive,),
     inspect=inspect_embedded,
     binary_only=True,
+    only_hits=True,
     expressions=(Expression(rb"IKCFG_ST\x1f\x8b\x08"),),
     unseen=(
         "a kernel image that unpacks itself (bzImage, zImage), unless a container format has unpacked it",

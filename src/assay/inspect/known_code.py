@@ -84,6 +84,7 @@ INSPECTOR = ContentInspector(
     families=(KnownCode,),
     inspect=inspect,
     binary_only=True,
+    only_hits=True,
     expressions=EXPRESSIONS,
     unseen=(
         "projects that are not in its table, and parts of projects that hold none of the marks",

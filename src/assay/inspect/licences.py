@@ -222,6 +222,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Licence,),
     inspect=inspect,
+    only_hits=True,
     expressions=EXPRESSIONS,
     unseen=(
         "licence texts in binary contents, in other languages than the list's, and of fewer than about 24 words",

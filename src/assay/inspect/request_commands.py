@@ -327,6 +327,7 @@ INSPECTOR = ContentInspector(
     wants_path=lambda path: path[path.rfind(".") + 1 :] in ENDINGS,
     wants_head=lambda head: head.startswith((b"#!", b"<?php")),
     text_only=True,
+    only_hits=True,
     expressions=tuple(Expression(source.trigger) for source in SOURCES),
     unseen=(
         "text that goes through functions of the script, through objects and arrays, or further than six lines",

@@ -227,6 +227,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(SubscriberSink,),
     inspect=inspect,
+    only_hits=True,
     expressions=EXPRESSIONS,
     unseen=(
         "formats that do not name the identity in the same text, and identities put together from parts",

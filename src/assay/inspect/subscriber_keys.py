@@ -179,6 +179,7 @@ INSPECTOR = ContentInspector(
     families=(Credential,),
     inspect=inspect,
     text_only=True,
+    only_hits=True,
     expressions=EXPRESSIONS,
     unseen=(
         "keys in databases and dumps that are no text (MongoDB, SQLite, MySQL)",

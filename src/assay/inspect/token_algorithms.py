@@ -75,6 +75,7 @@ INSPECTOR = ContentInspector(
     max_size=16 << 20,
     wants_head=lambda head: head[:2] == b"#!",
     wants_path=lambda path: path.endswith(ENDINGS),
+    only_hits=True,
     expressions=(
         Expression(rb"""['"]""" + _NAMED + rb"""['"]"""),
         Expression(_KEY + rb"(?:none|" + _NAMED + rb")(?:\s|$)", caseless=True),

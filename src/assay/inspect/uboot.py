@@ -184,6 +184,7 @@ INSPECTOR = ContentInspector(
     families=(Directive,),
     inspect=inspect,
     binary_only=True,
+    only_hits=True,
     expressions=(Expression(rb"bootcmd="),),
     containers=True,
     unseen=(
