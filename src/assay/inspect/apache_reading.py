@@ -14,10 +14,10 @@ from collections.abc import Callable
 from assay.facts.service import Directive
 from assay.unpack.base import LimitReached
 
-from .apache import DIALECT, ENVIRONMENT, INSPECTOR, wants_path, words
+from .apache import DIALECT, ENVIRONMENT, INSPECTOR, words
 from .apache_defaults import STATIC
 from .base import Tree, TreeFile
-from .blocks import DEPTH, Budget, Node, is_pattern, matches, nodes
+from .blocks import DEPTH, Budget, Node, is_pattern, matches, opened
 from .late import late
 from .web_settings import Version
 
@@ -71,18 +71,8 @@ class Reading:
                 self.variables[line.key] = filled[:1000]
 
     def _file(self, file: TreeFile, by: Node | None) -> list[Node]:
-        target = self.tree.lookup(file.path)
-        why = None
-        if target is None or target.type not in ("regular", "hardlink"):
-            why = "is not a file of this tree"
-        elif by is not None and (not wants_path(target.path) or (target.size or 0) > (INSPECTOR.max_size or 0)):
-            why = "was not read: by its place and size it is no Apache configuration"
-        elif self.tree.unread(target.path):
-            why = "could not be read as a whole"
-        if why is not None:
-            self.missing.append(f"{by.path}:{by.line}: {file.path} {why}" if by else f"{file.path} {why}")
-        found = nodes(self.tree, file, DIALECT)
-        self.budget.spend(len(found) + 1)
+        found, why = opened(self.tree, file, by, DIALECT, INSPECTOR, self.budget, "Apache")
+        self.missing += [why] if why else []
         return found
 
     def _walk(self, given: list[Node], into: list[Node], note: str | None, depth: int) -> None:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from assay.facts.service import Directive
 from assay.unpack.base import LimitReached
 
-from .base import Tree, TreeFile
+from .base import ContentInspector, Tree, TreeFile
 from .late import late
 from .secrecy import WITHHELD, withhold
 
@@ -93,6 +93,40 @@ class Budget:
         self.left -= count
         if self.left < 0:
             raise LimitReached("directives of a configuration", self.most)
+
+
+def opened(
+    tree: Tree, file: TreeFile, by: Node | None, dialect: str, parser: ContentInspector, budget: Budget, name: str
+) -> tuple[list[Node], str | None]:
+    """Return the blocks and lines of a file of a configuration, and in one line why they are not all, if they are not.
+
+    Args:
+        tree: the tree.
+        file: the main file, or one that is included.
+        by: what includes it; None for the main file.
+        dialect: of its directives.
+        parser: the inspector that has read such files: one that it did not want has no directives.
+        budget: what the configuration may still cost.
+        name: of the program, for that line.
+    """
+    target = tree.lookup(file.path)
+    why = None
+    if target is None or target.type not in ("regular", "hardlink"):
+        why = "is not a file of this tree"
+    elif by is not None and not _parsed(target, parser):
+        why = f"was not read: by its place and size it is no {name} configuration"
+    elif tree.unread(target.path):
+        why = "could not be read as a whole"
+    if why is not None:
+        why = f"{by.path}:{by.line}: {file.path} {why}" if by else f"{file.path} {why}"
+    found = nodes(tree, file, dialect)
+    budget.spend(len(found) + 1)
+    return found, why
+
+
+def _parsed(file: TreeFile, parser: ContentInspector) -> bool:
+    wanted = parser.wants_path is not None and parser.wants_path(file.path)
+    return wanted and (file.size or 0) <= (parser.max_size or 0)
 
 
 def is_secret(name: str) -> bool:

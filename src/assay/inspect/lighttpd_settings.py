@@ -22,9 +22,9 @@ from assay.facts.service import Setting
 from assay.unpack.base import LimitReached
 
 from .base import Tree, TreeFile, TreeInspector
-from .blocks import DEPTH, LONGEST, Budget, Node, is_pattern, matches, nodes
+from .blocks import DEPTH, LONGEST, Budget, Node, is_pattern, matches, opened
 from .late import late
-from .lighttpd import DIALECT, INSPECTOR, TOKEN, wants_path
+from .lighttpd import DIALECT, INSPECTOR, TOKEN
 from .superserver import started
 from .tls_settings import UNSEEN, between, changed, protocols
 from .web_settings import Default, Item, Names, Rows, Values, Version, defaults, version
@@ -139,18 +139,8 @@ class Reading:
                 )  # fmt: skip
 
     def _file(self, file: TreeFile, by: Node | None) -> list[Node]:
-        target = self.tree.lookup(file.path)
-        why = None
-        if target is None or target.type not in ("regular", "hardlink"):
-            why = "is not a file of this tree"
-        elif by is not None and (not wants_path(target.path) or (target.size or 0) > (INSPECTOR.max_size or 0)):
-            why = "was not read: by its place and size it is no lighttpd configuration"
-        elif self.tree.unread(target.path):
-            why = "could not be read as a whole"
-        if why is not None:
-            self.missing.append(f"{by.path}:{by.line}: {file.path} {why}" if by else f"{file.path} {why}")
-        found = nodes(self.tree, file, DIALECT)
-        self.budget.spend(len(found) + 1)
+        found, why = opened(self.tree, file, by, DIALECT, INSPECTOR, self.budget, "lighttpd")
+        self.missing += [why] if why else []
         return found
 
     def _block(self, given: list[Node], into: Values, scope: str, outside: tuple[Values, ...], depth: int) -> None:

@@ -22,7 +22,7 @@ from assay.facts.service import Setting
 from assay.unpack.base import LimitReached
 
 from .base import Tree, TreeFile, TreeInspector
-from .blocks import DEPTH, Budget, Node, is_pattern, matches, nodes
+from .blocks import DEPTH, Budget, Node, is_pattern, matches, opened
 from .late import late
 from .nginx import DIALECT, INSPECTOR, wants_path, words
 from .nginx_defaults import FIRST, LAST, SERVER, TLS
@@ -133,20 +133,8 @@ class Reading:
                         yield from self._server(server, block.key, held, sure and certain)
 
     def _file(self, file: TreeFile, by: Node | None) -> list[Node]:
-        target = self.tree.lookup(file.path)
-        why = None
-        if target is None or target.type not in ("regular", "hardlink"):
-            why = "is not a file of this tree"
-        elif by is not None and (not wants_path(target.path) or (target.size or 0) > (INSPECTOR.max_size or 0)):
-            why = "was not read: by its place and size it is no nginx configuration"
-        elif self.tree.unread(target.path):
-            why = "could not be read as a whole"
-        if why is not None and by is not None:
-            self.missing.append(f"{by.path}:{by.line}: {file.path} {why}")
-        elif why is not None:
-            self.missing.append(f"{file.path} {why}")
-        found = nodes(self.tree, file, DIALECT)
-        self.budget.spend(len(found) + 1)
+        found, why = opened(self.tree, file, by, DIALECT, INSPECTOR, self.budget, "nginx")
+        self.missing += [why] if why else []
         return found
 
     def _level(self, given: list[Node], depth: int) -> tuple[Values, list[Node], bool]:
