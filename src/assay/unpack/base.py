@@ -364,6 +364,9 @@ class Format:
     """Bytes near the end by which the format is known too: `open` is tried on every source that may hold them."""
     smallest: int = 0
     """Sources of fewer bytes are not of this format."""
+    anywhere: bool = True
+    """Looked for at every offset of bytes that nothing else explains, not only where a file begins. Not for a format
+    whose magic is too weak for that: shorter than three bytes, or common in other data."""
 
 
 class NotThisFormat(Exception):
