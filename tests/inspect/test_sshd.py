@@ -10,7 +10,7 @@ import pytest
 
 from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
-from assay.inspect import sshd
+from assay.inspect import sshd, sshd_listeners
 from assay.inspect.base import ContentInspector
 from assay.inspect.sshd_defaults import DEFAULTS, defaults
 from tests.support.memory_tree import MemoryTree, inspect
@@ -188,12 +188,29 @@ def test_other_configurations_hold_only_for_a_server_started_with_them() -> None
     ]
 
 
-def test_no_server_no_settings() -> None:
-    assert list(sshd.settings(tree({"/etc/ssh/ssh_config": "Port 22\n"}))) == []
-    bare = tree({"/usr/local/sbin/sshd": "\x7fELF"})
-    assert {setting.basis for setting in sshd.settings(bare)} == {
-        "sshd_config(5); version unknown, the same in OpenSSH 7.0 to 10.0; no sshd_config in this tree"
-    }
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"/etc/ssh/ssh_config": "Port 22\n"},
+        {"/usr/local/sbin/sshd": "\x7fELF"},
+        {"/usr/sbin/sshd": "\x7fELF", "/usr/share/openssh/sshd_config": "Port 22\n"},
+    ],
+)
+def test_nothing_is_known_of_a_server_whose_configuration_is_elsewhere(files: dict[str, str]) -> None:
+    assert list(sshd.settings(tree(files))) == []
+    assert list(sshd_listeners.listeners(tree(files))) == []
+
+
+def test_what_nobody_looked_at_leaves_open_what_it_could_set() -> None:
+    found = tree({"/etc/ssh/sshd_config": "Include /opt/ssh.inc\nPermitRootLogin no\n", "/opt/ssh.inc": "Port 1\n"})
+    assert list(sshd.settings(found)) == []
+    long = tree({"/etc/ssh/sshd_config": "PermitRootLogin no\n" + "#" * (1 << 20)})
+    assert list(sshd.settings(long)) == []
+
+
+def test_bytes_that_are_no_text_hide_nothing() -> None:
+    found = tree({"/etc/ssh/sshd_config": "# \0\nPermitRootLogin yes\n"})
+    assert from_files(found) == [row("permitrootlogin", "yes", 2)]
 
 
 def test_includes_that_include_themselves_end() -> None:

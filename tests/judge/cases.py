@@ -251,6 +251,24 @@ CASES: dict[str, dict[str, Case]] = {
         "no": Case(
             sshd("PermitRootLogin no\n"), "pass", reason="1 servers for remote log-in looked at, nothing found."
         ),
+        "configuration not delivered": Case(
+            {**OS, "/usr/sbin/sshd": text("#!\n", 0o755)},
+            "undetermined",
+            reason="1 servers for remote log-in looked at, nothing found. Undecided: the SSH server /usr/sbin/sshd is there, and "
+            "its configuration /etc/ssh/sshd_config is not in its tree or was not read. Missing L: Try to log in as root over "
+            "every remote interface of the running product, with password and with key. Missing C: The configuration of "
+            "each remote log-in service as it is used, options on command lines included.",
+        ),
+        "another configuration only": Case(
+            {
+                **SYSTEMD,
+                **unit("mgmt", "/usr/sbin/sshd -D -f /opt/mgmt/sshd_config"),
+                "/usr/sbin/sshd": text("#!\n", 0o755),
+                "/opt/mgmt/sshd_config": text("PermitRootLogin no\n"),
+            },
+            "pass",
+            reason="1 servers for remote log-in looked at, nothing found.",
+        ),
         "root is denied": Case(
             sshd("PermitRootLogin yes\nDenyUsers root\n"),
             "pass",

@@ -3,6 +3,8 @@
 Source: sshd_config(5) of OpenSSH 7.0 to 10.0, and sshd's own reading of the file (first value wins, Include in place,
 Match blocks to the next Match or the end of their file).
 
+A server without its main file in the tree is configured elsewhere: nothing is said of it, not even built-in defaults.
+
 Not seen: options on sshd's command line (-o), and values in files that the tree does not hold.
 """
 
@@ -34,6 +36,9 @@ FILE = 100
 
 DEPTH = 16
 """Include levels that sshd itself allows (servconf.c)."""
+
+LARGEST = 1 << 20
+"""Bytes of the largest file that is looked at."""
 
 WORK = 1_000_000
 """Lines and directory entries looked at for one configuration: includes of includes may not multiply without end."""
@@ -144,10 +149,16 @@ class Reading:
         if target is None or self.tree.unread(target.path):
             self.certain = False
             return
-        lines = self.tree.facts(Directive, file)
+        lines = [line for line in self.tree.facts(Directive, file) if line.dialect == DIALECT]
         self.work += len(lines) + FILE
+        if (
+            not lines
+            and target.size
+            and (target.size > LARGEST or not (wants_path(target.path) or wants_path(file.path)))
+        ):
+            self.certain = False  # nobody looked at it
         for line in lines:
-            if line.dialect != DIALECT or line.key == "match":
+            if line.key == "match":
                 continue
             inner = line.section if not outer or (line.section or "").lower() != EVERYONE.lower() else None
             scope = " and ".join(part for part in (outer, inner) if part)
@@ -253,15 +264,13 @@ def _version(tree: Tree) -> Version | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _defaults(tree: Tree, reading: Reading | None, scope: str) -> Iterator[Setting]:
+def _defaults(tree: Tree, reading: Reading, scope: str) -> Iterator[Setting]:
     version = _version(tree)
     if version is None:
         basis = f"sshd_config(5); version unknown, the same in OpenSSH {_text(FIRST)} to {_text(LAST)}"
     else:
         basis = f"sshd_config(5) of OpenSSH {_text(version)} as published; version from the package database"
-    if reading is None:
-        basis += "; no sshd_config in this tree"
-    stated = {key: setting.value for (of, key, _), setting in reading.settings.items() if not of} if reading else {}
+    stated = {key: setting.value for (of, key, _), setting in reading.settings.items() if not of}
     for default in defaults(version):
         if default.key not in stated:
             yield Setting(
@@ -289,7 +298,8 @@ def settings(tree: Tree) -> Iterable[Setting]:
 
     The main file's settings hold always (scope empty) or under their Match line. Another sshd_config holds only for a
     server started with it, and has the scope `sshd -f PATH`. Keywords that no file sets get their built-in default,
-    unless a file that could set them was not readable.
+    unless a file that could set them was not readable. Without a main file nothing is known of the server: sshd does
+    not start without one, so it comes from elsewhere.
     """
     main = next((file for path in MAIN if (file := tree.lookup(path)) is not None), None)
     others = [
@@ -299,10 +309,6 @@ def settings(tree: Tree) -> Iterable[Setting]:
     ]
     if main is not None:
         others = [file for file in others if (real := tree.lookup(file.path)) is not None and real.id != main.id]
-    elif not others:
-        if any(file.type in ("regular", "hardlink", "symlink") for file in tree.glob("*/sbin/sshd")):
-            yield from _defaults(tree, None, "")
-        return
     built_in = {default.key: default.value for default in defaults(_version(tree))}
     for file in [main, *others]:
         if file is None:
@@ -320,22 +326,22 @@ def settings(tree: Tree) -> Iterable[Setting]:
 
 INSPECTOR = ContentInspector(
     name="sshd-config",
-    version=2,
+    version=3,
     families=(Directive,),
     inspect=inspect,
     wants_path=wants_path,
-    max_size=1 << 20,
-    text_only=True,
+    max_size=LARGEST,
     unseen=("configurations of other servers (Dropbear has none; libssh keeps its own)",),
 )
 
 SETTINGS = TreeInspector(
     name="sshd-settings",
-    version=2,
+    version=3,
     families=(Setting,),
     inspect=settings,
     unseen=(
         "options on sshd's command line (-o), and values in files that the tree does not hold",
+        "a server whose main file is not in its tree: nothing is said of it",
         "defaults that a distribution has changed: those of the published release are stated",
         "options that are built in or not (GSSAPI, Kerberos), and default paths (PidFile, ModuliFile, XAuthLocation)",
         "what Match lines come to for one connection: the settings of each stand under its own line",

@@ -45,8 +45,11 @@ def _listeners(tree: Tree) -> Iterator[Listener]:
 
 LISTENERS = TreeInspector(
     name="sshd-listeners",
-    version=1,
+    version=2,
     families=(Listener,),
     inspect=listeners,
-    unseen=("Ports on the command line (-p); a socket unit that starts sshd is a listener of its own.",),
+    unseen=(
+        "Ports on the command line (-p); a socket unit that starts sshd is a listener of its own.",
+        "A server whose main file is not in its tree: where it listens is not known.",
+    ),
 )
