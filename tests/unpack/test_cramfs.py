@@ -221,10 +221,7 @@ def test_cut_images_give_what_is_whole(images: dict[str, bytes]) -> None:
 
 
 def written(flags: int = 0, files: dict[bytes, tuple[int, int, bytes]] | None = None, order: str = "<") -> bytes:
-    """Return an image written from the format's description: {name: (mode, size, pointers and blocks)} in the root.
-
-    In a file's bytes, the text AAAA stands for the word of its own place in the image, BBBB for that place / 4.
-    """
+    """Return an image written from the format's description: {name: (mode, size, pointers and blocks)} in the root."""
     files = files or {}
 
     def inode(mode: int, size: int, name: int, offset: int) -> bytes:
