@@ -44,6 +44,34 @@ HITS = [
     ),
     (b"eval(request.form['x'])\n", "python", "eval", "request.form", None),
     (b"ip = request.form['ip']\nos.popen(f'ping {ip}')\n", "python", "os.popen", "request.form", "ip"),
+    (
+        b"ip = request.args.get('ip')\nout = subprocess.check_output(f'ping {ip}', shell=True)\n",
+        "python",
+        "subprocess.check_output",
+        "request.args",
+        "ip",
+    ),
+    (b"check_call('ping ' + request.args.get('ip'), shell=True)\n", "python", "check_call", "request.args", None),
+    (
+        b"cmd = 'ping ' + req.form['x']\nsubprocess.getoutput(cmd)\n",
+        "python",
+        "subprocess.getoutput",
+        "req.form",
+        "cmd",
+    ),
+    (
+        b"h = request.form['h']\np = await asyncio.create_subprocess_shell('ping ' + h)\n",
+        "python",
+        "asyncio.create_subprocess_shell",
+        "request.form",
+        "h",
+    ),
+    (b"<?php $h = $_GET['h'];\n$o = `ping $h`;", "php", "backtick", "$_GET", "h"),
+    (b"<?php $h = $_GET['h'];\npassthru(\"ping $h\");", "php", "passthru", "$_GET", "h"),
+    (b"<?php $h = $_GET['h'];\n$p = proc_open(\"ping $h\", $d, $pipes);", "php", "proc_open", "$_GET", "h"),
+    (b"<?php eval(file_get_contents('php://input'));", "php", "eval", "php://input", None),
+    (b"<?php exec(/* it's */ \"a\" . $_GET['x']); // isn't", "php", "exec", "$_GET", None),
+    (b'#!/bin/sh\nx="it\'s" # isn\'t\necho "$(ping $QUERY_STRING)"\n', "sh", "argument", "QUERY_STRING", None),
     (b"io.popen('ping '..luci.http.formvalue('ip'))\n", "lua", "io.popen", "formvalue", None),
     (b'local ip = luci.http.formvalue("ip")\nos.execute("ping " .. ip)\n', "lua", "os.execute", "formvalue", "ip"),
     (b'Runtime.getRuntime().exec(request.getParameter("cmd"));', "java", "exec", "getParameter", None),
@@ -82,6 +110,24 @@ MISSES = [
     b'local ip = tonumber(luci.http.formvalue("ip"))\nos.execute("ping " .. ip)\n',
     b"re.exec(req.query.d)\n",
     b"res.send(req.query.d)\n",
+    b'"""Example:\n\n    os.system(request.args.get("x"))\n"""\n',
+    b"text = 'os.system(request.args.get(1))'\n",
+    b"x = 1  # os.system(request.args['x'])\n",
+    b"check_output(['ping', request.args['x']])\n",
+    b"<html><pre>system($_GET['c']);</pre></html>",
+    b"<pre>system($_GET['c']);</pre><?php f(); ?>eval($_POST['c'])",
+    b"<?php echo 'system($_GET[c])'; /* system($_GET[c]) */",
+    b'<?php echo "use system($_GET[c])"; $x = "\\$_GET[c]"; # system($_GET[c])',
+    b"<?php echo <<<'END'\nsystem($_GET['c']);\nEND;\n",
+    b'#!/bin/sh\necho "run; ping $QUERY_STRING"\n',
+    b"#!/bin/sh\ncat <<EOF\nping $QUERY_STRING\nEOF\n",
+    b"#!/bin/sh\nprintf '%s' 'a\nping $QUERY_STRING'\n",
+    b'#!/bin/sh\necho "<p>\nping $QUERY_STRING\n"\n',
+    b"#!/bin/sh\ntrue # ping $QUERY_STRING\n",
+    b"#!/usr/bin/perl\n=pod\n\nsystem(param('x'));\n\n=cut\nprint 'system(param(q))';\n",
+    b"-- os.execute(luci.http.formvalue('ip'))\n--[[\nos.execute(luci.http.formvalue('ip'))\n]]\n",
+    b"x = 'child_process.exec(req.query.d)' // child_process.exec(req.query.d)\n",
+    b'String s = "getRuntime().exec(request.getParameter(0))"; // Runtime.getRuntime().exec(r.getParameter("c"))\n',
 ]
 
 
@@ -144,7 +190,7 @@ def outcome(data: bytes) -> None:
 def test_too_many_are_said_to_be_too_many() -> None:
     found = []
     with pytest.raises(LimitReached):
-        for item in INSPECTOR.inspect(content_of(INSPECTOR, b"system($_GET['c']);\n" * 2000, "text")):
+        for item in INSPECTOR.inspect(content_of(INSPECTOR, b"<?php\n" + b"system($_GET['c']);\n" * 2000, "text")):
             found.append(item)  # noqa: PERF402 - what came before the error stands
     assert len(found) == 1000
 

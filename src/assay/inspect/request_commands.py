@@ -1,6 +1,7 @@
 """Text of a request that reaches a command or an interpreter, in scripts: within one statement, or through a variable.
 
-Hyperscan finds where a script reads a request. From there, the functions whose arguments it stands in are read
+Hyperscan finds where a script reads a request, outside of comments, of strings that nothing is filled into, and of the
+page around the script. From there, the functions whose arguments it stands in are read
 outwards; where it is put into a variable, so are the places of that variable in the next lines. What passes a function
 that quotes, converts or checks it is not told. It says what reaches what; not who can call the script,
 nor what happens then.
@@ -22,6 +23,7 @@ from assay.unpack.base import LimitReached
 
 from .base import Buffer, Content, ContentInspector, Expression, numbered
 from .scan import MAX_HITS
+from .script_text import MAX_BYTES, Kind, ScriptText
 from .secrecy import withhold
 
 MAX_FACTS = 1_000
@@ -64,13 +66,16 @@ SINKS = {
         call_user_func_array include include_once require require_once preg_replace""",
     "python": """os.system os.popen eval exec commands.getoutput commands.getstatusoutput subprocess.getoutput
         subprocess.getstatusoutput subprocess.call subprocess.run subprocess.Popen subprocess.check_output
-        subprocess.check_call os.execl os.execlp""",
+        subprocess.check_call os.execl os.execlp asyncio.create_subprocess_shell system popen getoutput
+        getstatusoutput call run Popen check_output check_call create_subprocess_shell""",
     "perl": "system exec eval qx open",
     "lua": "os.execute io.popen loadstring load dofile luci.sys.exec luci.sys.call luci.util.exec sys.exec sys.call",
     "java": "ProcessBuilder",
     "javascript": """exec execSync child_process.exec child_process.execSync cp.exec cp.execSync eval Function
         vm.runInNewContext vm.runInThisContext""",
 }
+_WITH_SHELL = re.compile(r"(?:subprocess\.)?(?:call|run|Popen|check_output|check_call)")
+"""Functions of Python that give a shell their text only if they are told to."""
 _SINKS = {language: frozenset(names.split()) for language, names in SINKS.items()}
 # Methods named exec are those of regular expressions, too: what they belong to has to be seen.
 _METHODS = {
@@ -114,31 +119,38 @@ def inspect(content: Content) -> Iterator[RequestCommand]:
     """Yield the places, in order.
 
     Raises:
-        LimitReached: a content has more places than are looked at.
+        LimitReached: a content has more places than are looked at, or they lie further behind.
     """
     found: dict[int, RequestCommand] = {}
-    data = content.data
+    scripts: dict[str, Script] = {}
     perl = b"perl" in content.head[:100] or b"use CGI" in content.head
     places = content.hits.places
     for end, number in places[:MAX_SOURCES]:
         source = SOURCES[number]
-        if source.language == "perl" and not perl:
+        if (source.language == "perl" and not perl) or end > MAX_BYTES:
             continue
-        for at, fact in _follow(data, end, source):
+        script = scripts.get(source.language)
+        if script is None:
+            script = scripts[source.language] = Script(content.data, source.language)
+        for at, fact in _follow(script, end, source):
             found.setdefault(at, fact)
         if len(found) >= MAX_FACTS:
             break
     yield from numbered(content, (fact for _, fact in sorted(found.items())))
     if content.hits.cut or len(places) > MAX_SOURCES or len(found) >= MAX_FACTS:
         raise LimitReached("places that read a request", min(MAX_SOURCES, MAX_HITS))
+    if any(end > MAX_BYTES for end, _ in places):
+        raise LimitReached("bytes of a script", MAX_BYTES)
 
 
 class Place(NamedTuple):
-    """A place in a script, with what is before and behind it."""
+    """A place in a script, with what is before and behind it: the code alone, and as it is written."""
 
     before: str
     after: str
     at: int
+    kind: Kind
+    written: tuple[str, str]
 
     @property
     def line(self) -> str:
@@ -146,9 +158,26 @@ class Place(NamedTuple):
         return self.before[self.before.rfind("\n") + 1 :]
 
 
-def _place(data: Buffer, start: int, end: int, floor: int = 0) -> Place:
-    before = bytes(data[max(floor, start - BACK) : start]).decode("latin-1")
-    return Place(before, bytes(data[end : end + BACK]).decode("latin-1"), start)
+class Script:
+    """A content as a script of one language."""
+
+    def __init__(self, data: Buffer, language: str) -> None:
+        self.data = bytes(data[:MAX_BYTES])
+        self.language = language
+        self.text = ScriptText(self.data, language)
+
+    def place(self, start: int, end: int, floor: int = 0) -> Place | None:
+        """Return a place; None where it is no code, nor in a string that it is filled into."""
+        kind = self.text.kind(start)
+        if kind is Kind.TEXT:
+            return None
+        if kind is Kind.FILLED and (self.data[start : start + 1] != b"$" or self.data[start - 1 : start] == b"\\"):
+            return None
+        first = max(floor, start - BACK)
+        cuts = (slice(first, start), slice(end, end + BACK))
+        before, after = (self.text.plain[cut].decode("latin-1") for cut in cuts)
+        written = [self.data[cut].decode("latin-1") for cut in cuts]
+        return Place(before, after, start, kind, (written[0], written[1]))
 
 
 @cache
@@ -159,42 +188,42 @@ def _whole(source: Source) -> re.Pattern[bytes]:
 _TAIL = re.compile(rb"[\w]{0,40}")
 
 
-def _follow(data: Buffer, end: int, source: Source) -> Iterator[tuple[int, RequestCommand]]:
-    window = bytes(data[max(0, end - 64) : end])
+def _follow(script: Script, end: int, source: Source) -> Iterator[tuple[int, RequestCommand]]:
+    data, language = script.data, script.language
+    window = data[max(0, end - 64) : end]
     match = _whole(source).search(window)
     if match is None:
         return
     start = end - len(match[0])
     text = match[0].decode("latin-1")
     if text[-1].isalnum() or text[-1] == "_":
-        tail = _TAIL.match(bytes(data[end : end + 40]))
+        tail = _TAIL.match(data[end : end + 40])
         text += tail[0].decode("latin-1") if tail else ""
-    request = re.findall(r"[\w.:/$]+", text)[-1].lstrip("$." if source.language == "sh" else ".")
-    place = _place(data, start, end)
-    if _is_remark(place.line, source.language):
+    request = re.findall(r"[\w.:/$]+", text)[-1].lstrip("$." if language == "sh" else ".")
+    # php://input is a string of its own: its quote is where the code ends.
+    place = script.place(start - 1 if text.startswith("php:") and start else start, end)
+    if place is None:
         return
-    language = source.language
     sink = _shell_sink(place) if language == "sh" else _sink(place, language)
     if sink is not None:
         yield start, _fact(data, start, language, sink, request, None)
         return
     assigned = _ASSIGNED.get(language, _ASSIGNED_PLAIN).search(place.line)
-    if assigned is None or _is_cleaned(place) or (language == "sh" and _is_cleaned_in_shell(place)):
+    if assigned is None or _is_cleaned(place, language) or (language == "sh" and _is_cleaned_in_shell(place)):
         return
     name = assigned[1]
-    begin = end
-    behind = bytes(data[begin : begin + AHEAD])
+    behind = data[end : end + AHEAD]
     behind = b"\n".join(behind.split(b"\n")[: LINES + 1])
     mark = {"php": rb"\$", "perl": rb"\$", "sh": rb"\$\{?"}.get(language, rb"(?<![\w.\"'])")
     for use in re.finditer(mark + re.escape(name.encode("latin-1")) + rb"(?!\w)", behind):
-        there = _place(data, begin + use.start(), begin + use.end(), floor=start)
-        if _is_remark(there.line, language):
+        there = script.place(end + use.start(), end + use.end(), floor=start)
+        if there is None:
             continue
         sink = _shell_sink(there) if language == "sh" else _sink(there, language)
         if sink is not None:
             yield there.at, _fact(data, there.at, language, sink, request, name)
             return
-        if _is_cleaned(there) or re.match(r"\s{0,4}=(?![=>~])", there.after):
+        if _is_cleaned(there, language) or re.match(r"\s{0,4}=(?![=>~])", there.after):
             return  # checked, or something else by now
 
 
@@ -213,37 +242,43 @@ def _chain(before: str) -> list[tuple[str, int]]:
     return chain
 
 
-def _is_cleaned(place: Place) -> bool:
+def _is_cleaned(place: Place, language: str) -> bool:
     for name, _ in _chain(place.before):
         plain = re.split(r"[.:>$]", name)[-1].lower()
-        if plain in CLEANING or plain.startswith(CLEANING_STARTS):
+        if plain in CLEANING or (plain.startswith(CLEANING_STARTS) and name not in _SINKS.get(language, ())):
             return True
     return _CAST.search(place.before) is not None
 
 
 def _sink(place: Place, language: str) -> str | None:
     """Return what a place reaches, outside of shells."""
-    if language == "php" and _CALLED.match(place.after) and place.before[-1:] not in (">", ":"):
+    if (
+        language == "php"
+        and place.kind is Kind.CODE
+        and _CALLED.match(place.after)
+        and place.before[-1:] not in (">", ":")
+    ):
         return "call"
-    if _is_cleaned(place) or _COMPARED.match(place.after):
+    if _is_cleaned(place, language) or (place.kind is Kind.CODE and _COMPARED.match(place.after)):
         return None
     for name, begin in reversed(_chain(place.before)):
-        sink = _named(name, place.before[:begin], language)
+        sink = _named(name, place.written[0][:begin], language)
         if sink is None:
             continue
-        arguments = place.before[begin:]
         if sink == "preg_replace":
-            return "preg_replace /e" if _REGEX_EVAL.search(place.before) else None
+            return "preg_replace /e" if _REGEX_EVAL.search(place.written[0]) else None
         if sink == "open":
-            return "open |" if "|" in arguments or re.match(r"[^;\n]{0,80}\|\s*[\"']", place.after) else None
-        if sink.startswith("subprocess.") and "getoutput" not in sink and "getstatus" not in sink:
-            return sink if re.search(r"shell\s*=\s*True", arguments + place.after.partition("\n\n")[0]) else None
+            piped = "|" in place.written[0][begin:] or re.match(r"[^;\n]{0,80}\|\s*[\"']", place.written[1])
+            return "open |" if piped else None
+        if _WITH_SHELL.fullmatch(sink):
+            told = place.before[begin:] + place.after.partition("\n\n")[0]
+            return sink if re.search(r"shell\s*=\s*True", told) else None
         return sink
     keyword = _KEYWORD.get(language)
     found = keyword.search(place.line) if keyword else None
     if found:
         return found[1]
-    if language in ("php", "perl") and place.line.count("`") % 2 and "`" in place.after.partition("\n")[0]:
+    if language in ("php", "perl") and place.before.count("`") % 2 and "`" in place.after:
         return "backtick"
     return None
 
@@ -269,9 +304,7 @@ _BUILTINS = frozenset(
 def _shell_sink(place: Place) -> str | None:
     """Return what a place in a shell script reaches."""
     line = place.line.lstrip()
-    if line.replace("\\'", "").count("'") % 2 and line.count('"', 0, line.rfind("'")) % 2 == 0:
-        return None  # between single quotes it is no variable
-    if re.match(r"\}?(?:#|%|:[+?=-])", place.after) or line.endswith("#"):
+    if re.match(r"\}?(?:#|%|:[+?=-])", place.written[1]) or line.endswith("#"):
         return None
     if _EVAL.search(line):
         return "eval"
@@ -279,13 +312,17 @@ def _shell_sink(place: Place) -> str | None:
         return "sh -c"
     if _INTO_SHELL.match(place.after):
         return "sh"
-    if _COMMAND.search(line) and re.match(r"\}?\"?(?:\s|$|;)", place.after):
+    filled = place.kind is Kind.FILLED
+    whole = re.match(r"\}?\"?(?:\s|$|;)", place.after)
+    if whole and _COMMAND.search(line) and line.endswith('"') == filled:
         return "command"
+    if filled:
+        return None
     begin = 0
     for match in _SEPARATOR.finditer(line):
         begin = match.end()
     words = line[begin:].split()
-    if not words or line[begin:].count('"') % 2 or line[begin:].count("(") > line[begin:].count(")"):
+    if not words or line[begin:].count("(") > line[begin:].count(")"):
         return None
     command = words[0]
     plain = re.fullmatch(r"[A-Za-z_][\w.+-]*|/[\w./+-]+", command)
@@ -299,16 +336,9 @@ def _is_cleaned_in_shell(place: Place) -> bool:
     )
 
 
-def _is_remark(line: str, language: str) -> bool:
-    start = line.lstrip()
-    if language in ("php", "java", "javascript"):
-        return start.startswith(("//", "*", "/*", "#"))
-    return start.startswith("--" if language == "lua" else "#")
-
-
-def _fact(data: Buffer, at: int, language: str, sink: str, request: str, variable: str | None) -> RequestCommand:
-    before = bytes(data[max(0, at - MAX_TEXT // 2) : at]).rpartition(b"\n")[2]
-    after = bytes(data[at : at + MAX_TEXT]).partition(b"\n")[0]
+def _fact(data: bytes, at: int, language: str, sink: str, request: str, variable: str | None) -> RequestCommand:
+    before = data[max(0, at - MAX_TEXT // 2) : at].rpartition(b"\n")[2]
+    after = data[at : at + MAX_TEXT].partition(b"\n")[0]
     text = withhold((before + after).decode("utf-8", "backslashreplace").strip())
     return RequestCommand(
         offset=at, language=language, sink=sink, request=request, variable=variable, text=text[:MAX_TEXT]
@@ -321,7 +351,7 @@ ENDINGS = frozenset(
 
 INSPECTOR = ContentInspector(
     name="request-commands",
-    version=1,
+    version=2,
     families=(RequestCommand,),
     inspect=inspect,
     wants_path=lambda path: path[path.rfind(".") + 1 :] in ENDINGS,
