@@ -26,6 +26,7 @@ from assay import unpack
 from assay.facts.base import Fact
 from assay.inspect import HOMES, inspectors, scan
 from assay.inspect.base import NO_HITS, Buffer, Content, ContentInspector, Hits
+from assay.inspect.wishes import Wishes
 from assay.unpack.base import (
     BytesSource,
     Entry,
@@ -236,12 +237,7 @@ class Worker:
         self.searching = {key for key, i in self.inspectors.items() if i.expressions}
         self.only_hits = {key for key, i in self.inspectors.items() if i.only_hits}
         self.steps = {key: step for step, key in enumerate(self.inspectors, 1)}
-        self.by_path = [(key, i.wants_path) for key, i in self.inspectors.items() if i.wants_path is not None]
-        self.by_head = [
-            (key, i.wants_head)
-            for key, i in self.inspectors.items()
-            if i.wants_head is not None or i.wants_path is None  # one that names neither wants every content
-        ]
+        self.wishes = Wishes(self.inspectors)
 
     def serve(self) -> None:
         """Serve tasks.
@@ -355,7 +351,7 @@ class Worker:
             self.channel.send(Results([Result(item.seq, problem=problem(error)) for item in task.items], last=True))
             os.close(spool)
             return
-        by_path = [self.wanted_by_path(item.paths) for item in task.items]
+        by_path = [self.wishes.by_path(item.paths) for item in task.items]
         stored = self.ask_stored(task, readers, by_path)
         for item, reader, wanted, (digest, known) in zip(task.items, readers, by_path, stored, strict=True):
             h = Held(item, Result(item.seq, stored=digest), wanted)
@@ -403,13 +399,6 @@ class Worker:
         if not any(digests):
             return [(None, None)] * len(digests)
         return list(zip(digests, self.ask(AskStored(digests, by_path, task.inline)).known, strict=True))
-
-    def wanted_by_path(self, paths: list[str]) -> list[str]:
-        """Return the inspectors that want a content because of its paths."""
-        if len(paths) == 1:
-            path = paths[0]
-            return [key for key, wants in self.by_path if wants(path)]
-        return [key for key, wants in self.by_path if any(map(wants, paths))]
 
     def take(self, task: ReadTask, h: Held, reader: Reader, known: Known | None) -> None:
         """Read one item: its hash, its kind, and its bytes where an inspector can look at them."""
@@ -529,7 +518,7 @@ class Worker:
         assert isinstance(entry, Entry)
         file = file_fact(0, 0, entry)
         item = Item(0, [file.path], None if entry.locator is None else encode(entry.locator), entry.size)
-        inner = Held(item, Result(0), self.wanted_by_path(item.paths), inside=h.item.seq)
+        inner = Held(item, Result(0), self.wishes.by_path(item.paths), inside=h.item.seq)
         self.fetch(task, inner, reader, h.source)
         h.result.inner = inner.stream = Inner(opened(reader), file, inner.result)
         self.inner.append(inner)
@@ -552,8 +541,15 @@ class Worker:
             return
         question = AskContents([])
         for h in new:
-            by_path, by_head = self.wanted(h)
-            question.contents.append((h.result.sha256 or b"", h.result.size, h.result.kind, by_path, by_head))
+            result = h.result
+            by_path, by_head = self.wishes.fitting(
+                h.by_path,
+                h.head,
+                result.size,
+                text=result.kind in TEXTS,
+                claimed=result.nested is not None or result.inner is not None,
+            )
+            question.contents.append((result.sha256 or b"", result.size, result.kind, by_path, by_head))
             if h.stream is not None:
                 h.stream.wanted = by_path + by_head
         for h, known in zip(new, self.ask(question).known, strict=True):
@@ -574,22 +570,6 @@ class Worker:
                 h.result.inspections.append(self.run(key, content))
                 if isinstance(h.data, mmap.mmap):
                     h.data.madvise(mmap.MADV_DONTNEED)  # the next inspector reads it again; memory stays small
-
-    def wanted(self, h: Held) -> tuple[list[str], list[str]]:
-        """Return the inspectors that want a content because of its paths, and those that want it for what it is."""
-        head = h.head
-        by_path = [key for key in h.by_path if self.fits(key, h)]
-        return by_path, [key for key, wants in self.by_head if (wants is None or wants(head)) and self.fits(key, h)]
-
-    def fits(self, key: str, h: Held) -> bool:
-        """Tell whether a content is of the size and kind that an inspector looks at."""
-        i = self.inspectors[key]
-        return (
-            (i.max_size is None or h.result.size <= i.max_size)
-            and (h.result.kind in TEXTS or not i.text_only)
-            and (h.result.kind not in TEXTS or not i.binary_only)
-            and (i.containers or (h.result.nested is None and h.result.inner is None))
-        )
 
     def run(self, key: str, content: Content) -> Inspection:
         """Run one inspector; an error keeps the facts that came before it."""

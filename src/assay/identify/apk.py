@@ -100,6 +100,7 @@ INSTALLED = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=inspect_installed,
+    path_has=("/lib/apk/db/installed",),
     wants_path=lambda path: path.endswith("/lib/apk/db/installed"),
     max_size=LIMIT,
 )
@@ -109,6 +110,7 @@ DELIVERED = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=inspect_pkginfo,
+    path_has=("/.PKGINFO",),
     wants_path=lambda path: path == "/.PKGINFO",
     max_size=1 << 20,
     text_only=True,

@@ -95,6 +95,7 @@ STATUS = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=inspect_status,
+    path_has=("/dpkg/status",),
     wants_path=lambda path: (
         path.endswith("/dpkg/status")
         or ("/dpkg/status.d/" in path and not path.endswith(".md5sums") and bool(STATUS_D.search(path)))
@@ -107,6 +108,7 @@ CONTROL = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=inspect_control,
+    path_has=("/control",),
     wants_path=lambda path: path == "/control",
     max_size=1 << 20,
     text_only=True,
@@ -117,6 +119,7 @@ LISTS = ContentInspector(
     version=1,
     families=(PackageFiles,),
     inspect=inspect_list,
+    path_has=("/dpkg/info/",),
     wants_path=lambda path: path.endswith(".list") and bool(LIST.search(path)),
     max_size=LIMIT,
 )
@@ -126,6 +129,7 @@ SUMS = ContentInspector(
     version=1,
     families=(PackageFiles,),
     inspect=inspect_sums,
+    path_has=("/dpkg/status.d/",),
     wants_path=lambda path: path.endswith(".md5sums") and bool(STATUS_D.search(path)),
     max_size=LIMIT,
 )

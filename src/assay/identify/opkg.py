@@ -85,6 +85,7 @@ STATUS = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=inspect_status,
+    path_has=("pkg/",),
     wants_path=lambda path: (
         path.endswith(("/opkg/status", "/ipkg/status")) or (path.endswith(".control") and bool(INFO.search(path)))
     ),
@@ -96,6 +97,7 @@ CONTROL = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=inspect_control,
+    path_has=("/control",),
     wants_path=lambda path: path == "/control",
     max_size=1 << 20,
     text_only=True,
@@ -106,6 +108,7 @@ LISTS = ContentInspector(
     version=1,
     families=(PackageFiles,),
     inspect=inspect_list,
+    path_has=("pkg/info/",),
     wants_path=lambda path: path.endswith(".list") and bool(INFO.search(path)),
     max_size=LIMIT,
 )

@@ -103,6 +103,7 @@ FILE = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=inspect_file,
+    head_begins=(b"\xed\xab\xee\xdb",),
     wants_head=lambda head: head.startswith(LEAD_MAGIC),
     containers=True,
 )
@@ -112,6 +113,7 @@ SQLITE = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=lambda content: installed(sqlite_values(content.data)),
+    path_has=("/rpmdb.sqlite",),
     wants_path=lambda path: path.endswith("/rpmdb.sqlite"),
     max_size=384 << 20,
     containers=True,
@@ -122,6 +124,7 @@ BERKELEY = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=lambda content: installed(berkeley_values(BytesSource(memoryview(content.data)))),
+    path_has=("/rpm/Packages",),
     wants_path=lambda path: path.endswith("/rpm/Packages"),
     containers=True,
 )
@@ -131,6 +134,7 @@ NDB = ContentInspector(
     version=1,
     families=(Package, Identity),
     inspect=lambda content: installed(ndb_values(BytesSource(memoryview(content.data)))),
+    path_has=("/Packages.db",),
     wants_path=lambda path: path.endswith("/Packages.db"),
     containers=True,
 )

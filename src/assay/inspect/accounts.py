@@ -158,6 +158,7 @@ def _inspector(
         version=1,
         families=(AccountEntry, Credential),
         inspect=lambda content: _entries(name, content, extra),
+        path_has=ends[:1],
         wants_path=lambda path: path.endswith(ends),
         wants_head=wants_head,
     )

@@ -67,6 +67,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Credential,),
     inspect=inspect,
+    path_has=("/authorized_keys",),
     wants_path=lambda path: path.endswith(
         ("/.ssh/authorized_keys", "/.ssh/authorized_keys2", "/etc/dropbear/authorized_keys")
     ),

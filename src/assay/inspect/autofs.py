@@ -110,6 +110,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/auto",),
     wants_path=lambda path: "/etc/auto" in path and _PATH.search(path) is not None,
     max_size=1 << 20,
     text_only=True,

@@ -103,8 +103,12 @@ class ContentInspector:
     """Yields facts. May raise anything: facts yielded before stand, and an `unread` fact names the failure."""
     wants_path: Callable[[str], bool] | None = None
     """Wants a content because of a path that it has in a container (from '/')."""
+    path_has: tuple[str, ...] = ()
+    """Texts of which each path that `wants_path` wants holds one: it is not asked about others. Empty: about all."""
     wants_head: Callable[[bytes], bool] | None = None
     """Wants a content because of its first bytes (up to 68 KiB)."""
+    head_begins: tuple[bytes, ...] = ()
+    """Bytes of which each content that `wants_head` wants begins with one: it is not asked about the others."""
     max_size: int | None = None
     """Contents larger than this are not of the inspected kind and are not looked at."""
     text_only: bool = False

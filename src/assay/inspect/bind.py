@@ -205,6 +205,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, Credential),
     inspect=inspect,
+    path_has=("/named", "/bind/", "/rndc."),
     wants_path=wants_path,
     max_size=4 << 20,
     text_only=True,

@@ -196,6 +196,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(BuildTrace,),
     inspect=inspect,
+    head_begins=(b"\x7fELF",),
     wants_head=lambda head: head[:4] == b"\x7fELF",
     containers=True,
     expressions=tuple(Expression(trigger) for _, trigger in EXPRESSIONS),

@@ -153,6 +153,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Workload, Directive, Credential, KnownPassword),
     inspect=inspect,
+    path_has=("compose",),
     wants_path=lambda path: path.endswith((".yml", ".yaml")) and "compose" in path[path.rfind("/") :],
     max_size=yaml_format.MAX_TEXT,
     text_only=True,

@@ -112,6 +112,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, Credential),
     inspect=inspect,
+    path_has=("/etc/dhcp",),
     wants_path=lambda path: path.endswith(".conf") and "/etc/dhcp" in path and "dhclient" not in path,
     max_size=4 << 20,
     text_only=True,

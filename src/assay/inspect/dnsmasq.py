@@ -137,6 +137,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/dnsmasq",),
     wants_path=lambda path: "/etc/dnsmasq" in path and (path.endswith(".conf") or "/dnsmasq.d/" in path),
     max_size=4 << 20,
     text_only=True,

@@ -112,6 +112,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/doas.",),
     wants_path=lambda path: "/doas." in path and (path.endswith("/etc/doas.conf") or "/etc/doas.d/" in path),
     max_size=1 << 20,
 )

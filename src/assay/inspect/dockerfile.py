@@ -130,6 +130,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, Credential, KnownPassword),
     inspect=inspect,
+    path_has=("ockerfile", "ontainerfile"),
     wants_path=_is_dockerfile,
     max_size=MAX_BYTES,
     text_only=True,

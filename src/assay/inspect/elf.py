@@ -290,6 +290,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Elf,),
     inspect=inspect,
+    head_begins=(b"\x7fELF",),
     wants_head=lambda head: head[:4] == b"\x7fELF",
     containers=True,  # a self-extracting program is still a program
 )

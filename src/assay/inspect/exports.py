@@ -102,6 +102,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("exports",),
     wants_path=lambda path: path.endswith((".exports", "/etc/exports")),
     max_size=1 << 20,
     text_only=True,

@@ -162,6 +162,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/firewalld/",),
     wants_path=lambda path: "/firewalld/" in path and path.endswith((".xml", "/firewalld.conf")),
     max_size=4 << 20,
     text_only=True,

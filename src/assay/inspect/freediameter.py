@@ -226,6 +226,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/freeDiameter", "_fd.conf"),
     wants_path=wants_path,
     max_size=1 << 20,
     text_only=True,

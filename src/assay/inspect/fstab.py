@@ -54,6 +54,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/fstab",),
     wants_path=lambda path: path.endswith("/fstab"),
     max_size=1 << 20,
     text_only=True,

@@ -181,6 +181,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, ProductAccount),
     inspect=inspect,
+    path_has=("grub", "/menu.lst"),
     wants_path=wants_path,
     max_size=4 << 20,
     text_only=True,

@@ -195,6 +195,7 @@ CODE = ContentInspector(
     version=1,
     families=(Credential,),
     inspect=in_code,
+    head_begins=(b"#!",),
     wants_path=_is_code,
     wants_head=lambda head: head[:2] == b"#!" and not _SHELLS.match(head),
     text_only=True,
@@ -207,6 +208,7 @@ LINES = ContentInspector(
     version=1,
     families=(Credential,),
     inspect=in_lines,
+    head_begins=(b"#!",),
     wants_path=_has_lines,
     wants_head=lambda head: head[:2] == b"#!" and _SHELLS.match(head) is not None,
     text_only=True,
@@ -219,6 +221,7 @@ STORES = ContentInspector(
     version=1,
     families=(Credential,),
     inspect=in_stores,
+    path_has=("netrc", "/.pgpass", "/.authinfo"),
     wants_path=lambda path: path.endswith(("/.netrc", "/_netrc", "/.pgpass", "/.authinfo")),
     unseen=("password files under other names",),
 )

@@ -341,6 +341,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Credential,),
     inspect=inspect,
+    head_begins=(b"\x7fELF",),
     wants_head=lambda head: head[:4] == b"\x7fELF",
     containers=True,
     only_hits=True,

@@ -178,6 +178,7 @@ DOCKER = ContentInspector(
     version=1,
     families=(ImageManifest, Identity),
     inspect=inspect_saved,
+    path_has=("/manifest.json",),
     wants_path=lambda path: path == "/manifest.json",
     max_size=LIMIT,
     text_only=True,

@@ -76,6 +76,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/inetd.conf",),
     wants_path=lambda path: path.endswith("/etc/inetd.conf"),
     max_size=1 << 20,
     text_only=True,

@@ -111,6 +111,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/init.d/", "/etc/rc."),
     wants_path=lambda path: "/etc/" in path and (path.startswith(_PATHS) or path == "/etc/rc.local"),
     max_size=1 << 20,
     text_only=True,

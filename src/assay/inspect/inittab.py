@@ -102,6 +102,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/inittab",),
     wants_path=lambda path: path.endswith("/etc/inittab"),
     max_size=1 << 20,
     text_only=True,

@@ -349,6 +349,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Workload, Directive, Credential, KnownPassword),
     inspect=inspect,
+    path_has=(".y", ".json"),
     wants_path=lambda path: path.endswith((".yaml", ".yml", ".json")),
     max_size=MAX_BYTES,
     text_only=True,

@@ -152,6 +152,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Licence,),
     inspect=inspect,
+    path_has=(*_NAMES, ".pom"),
     wants_path=lambda path: wants_path(path) and _is_description(path),
     max_size=4 << 20,
     text_only=True,

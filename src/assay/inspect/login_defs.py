@@ -143,6 +143,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/login.defs", "/etc/default/useradd"),
     wants_path=wants_path,
     max_size=1 << 20,
 )

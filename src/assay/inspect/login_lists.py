@@ -151,6 +151,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/s",),
     wants_path=wants_path,
     max_size=1 << 20,
 )

@@ -115,6 +115,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/profile", "/etc/bash"),
     wants_path=wants_path,
     max_size=1 << 20,
     unseen=("values that a command makes, files that a start file reads by a name of its own making",),

@@ -169,6 +169,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/logrotate.",),
     wants_path=wants_path,
     max_size=1 << 20,
     text_only=True,

@@ -160,6 +160,8 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=(".nft", "nftables"),
+    head_begins=(b"#!", b"table ", b"add table ", b"flush ruleset"),
     wants_path=lambda path: (
         path.endswith((".nft", "/nftables.conf", "/nftables/rules-save"))
         or "/nftables.d/" in path

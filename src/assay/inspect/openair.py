@@ -153,6 +153,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("oai", "openair"),
     wants_path=wants_path,
     wants_head=wants_head,
     max_size=1 << 20,

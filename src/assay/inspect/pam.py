@@ -309,6 +309,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/pam.",),
     wants_path=wants_path,
     max_size=1 << 20,
     unseen=(

@@ -213,6 +213,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/security/",),
     wants_path=wants_path,
     max_size=1 << 20,
     unseen=("files that an argument conf= names outside /etc/security",),

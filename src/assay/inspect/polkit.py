@@ -186,6 +186,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/polkit-1/",),
     wants_path=wants_path,
     max_size=4 << 20,
     unseen=("what a rule in JavaScript decides for whom: rules are not run, only the results that they name are told",),

@@ -184,6 +184,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(ProductAccount, KnownPassword),
     inspect=inspect,
+    path_has=("htpasswd", "htdigest", ".ldif", "/etc/config/rpcd"),
     wants_path=_is_named,
     wants_head=_is_text_store,
     max_size=MAX_BYTES,

@@ -133,6 +133,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/proftpd",),
     wants_path=lambda path: path.endswith(".conf") and "/etc/proftpd" in path,
     max_size=1 << 20,
     text_only=True,

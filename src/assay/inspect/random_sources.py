@@ -155,6 +155,8 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(RandomSource,),
     inspect=inspect,
+    path_has=(".",),
+    head_begins=(b"\x7fELF", b"#!"),
     wants_head=lambda head: head[:4] == b"\x7fELF" or head[:2] == b"#!",
     wants_path=lambda path: path.endswith(ENDINGS),
     expressions=tuple(Expression(text.trigger) for text in TEXTS),

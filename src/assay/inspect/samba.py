@@ -170,6 +170,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/smb.conf", "/etc/samba/"),
     wants_path=lambda path: path.endswith(".conf") and ("/smb.conf" in path or "/etc/samba/" in path),
     max_size=1 << 20,
     text_only=True,

@@ -216,6 +216,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("httpd", "boa.conf"),
     wants_path=wants_path,
     max_size=1 << 20,
     text_only=True,

@@ -395,6 +395,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/sudoers",),
     wants_path=wants_path,
     max_size=1 << 20,
     unseen=("policies of LDAP, SSSD or another plugin (sudo.conf, nsswitch.conf)",),

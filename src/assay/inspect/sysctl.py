@@ -136,6 +136,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/sysctl.",),
     wants_path=lambda path: "/sysctl." in path and _PATH.search(path) is not None,
     max_size=1 << 20,
     text_only=True,

@@ -193,6 +193,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, Credential),
     inspect=inspect,
+    path_has=("/etc/syslog-ng",),
     wants_path=wants_path,
     max_size=1 << 20,
     text_only=True,

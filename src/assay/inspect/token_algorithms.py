@@ -71,6 +71,8 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(TokenAlgorithm,),
     inspect=inspect,
+    path_has=(".",),
+    head_begins=(b"#!",),
     text_only=True,
     max_size=16 << 20,
     wants_head=lambda head: head[:2] == b"#!",

@@ -86,6 +86,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/udev/rules.d/",),
     wants_path=lambda path: path.endswith(".rules") and "/udev/rules.d/" in path,
     max_size=1 << 20,
     text_only=True,

@@ -71,6 +71,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/udisks2/",),
     wants_path=lambda path: "/udisks2/" in path and path.endswith(".conf"),
     max_size=1 << 20,
     text_only=True,

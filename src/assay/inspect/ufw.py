@@ -95,6 +95,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("ufw",),
     wants_path=wants_path,
     max_size=4 << 20,
     text_only=True,

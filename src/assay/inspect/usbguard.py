@@ -88,6 +88,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/usbguard/",),
     wants_path=lambda path: "/usbguard/" in path and "/etc/" in path and path.endswith(".conf"),
     max_size=1 << 20,
     text_only=True,

@@ -109,6 +109,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/etc/vsftpd",),
     wants_path=lambda path: path.endswith(".conf") and "/etc/vsftpd" in path,
     max_size=1 << 20,
     text_only=True,

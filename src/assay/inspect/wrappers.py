@@ -157,6 +157,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Wrapper,),
     inspect=inspect,
+    head_begins=(b"\x7fELF",),
     wants_head=lambda head: head[:4] == b"\x7fELF",
     containers=True,
     unseen=(

@@ -146,6 +146,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/xinetd.",),
     wants_path=lambda path: "/xinetd." in path and (path.endswith("/xinetd.conf") or "/xinetd.d/" in path),
     max_size=1 << 20,
     text_only=True,

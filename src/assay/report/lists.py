@@ -28,6 +28,8 @@ class Listing:
 
     def rows(self, db: Connection) -> Iterator[list[Any]]:
         """Yield its rows."""
+        if self._empty(db):
+            return
         places = [self.columns.index(name) for name in self.truths]
         for row in db.execute(self.sql):
             shown = list(row)
@@ -37,7 +39,11 @@ class Listing:
 
     def count(self, db: Connection) -> int:
         """Return how many rows it has."""
-        return int(db.execute(f"SELECT count(*) FROM ({self.sql})").fetchone()[0])  # noqa: S608
+        return 0 if self._empty(db) else int(db.execute(f"SELECT count(*) FROM ({self.sql})").fetchone()[0])  # noqa: S608
+
+    def _empty(self, db: Connection) -> bool:
+        """Tell whether none of its families has a fact: the places of all contents need not be asked for then."""
+        return not any(db.execute(f'SELECT EXISTS (SELECT 1 FROM "{name}")').fetchone()[0] for name in self.families)  # noqa: S608
 
     def looked(self, db: Connection) -> int:
         """Return how many contents and trees were looked at for it."""
