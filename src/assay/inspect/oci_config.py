@@ -120,6 +120,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, Credential, KnownPassword),
     inspect=inspect,
+    head_begins=(b"{",),
     wants_head=_is_configuration,
     max_size=LIMIT,
     text_only=True,

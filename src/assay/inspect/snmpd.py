@@ -277,6 +277,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, Credential),
     inspect=inspect,
+    path_has=("snmp/",),
     wants_path=wants_path,
     max_size=1 << 20,
     text_only=True,
