@@ -1,8 +1,8 @@
 """What of a script is code: strings, comments, documentation and the page around it are told apart, by language.
 
 A light lexer for each language, no parser: one expression finds where strings and comments begin and end, and for
-shells a stack follows substitutions. Offsets stay: what is no code is blanked in place. Where a lexer can mistake quotes
-(Perl), a string that would run on for too long is none.
+shells a stack follows substitutions. Offsets stay: what is no code is blanked in place. Where a lexer can mistake
+quotes (Perl), a string that would run on for too long is none.
 
 Reference: the lexical chapters of the manuals of PHP, Python (2.4), Perl (perlop, perlpod), Lua (3.1), POSIX sh (2.2,
 2.7.4), ECMAScript (12), Java (3); HTML's script element; Jakarta Pages (1.3).
