@@ -44,6 +44,10 @@ class BootImageReader(Reader):
             yield Entry(path=part.path, type="regular", locator=[part.offset, part.size], size=part.size)
             yield from self.check(part)
 
+    def malformed(self, detail: str, path: bytes = b"", entries: int = 0) -> None:
+        """Keep a problem, with a part or with the whole."""
+        self.problems.append(Problem("malformed", detail, path, entries))
+
     def check(self, part: Part) -> Iterator[Problem]:  # noqa: ARG002 - a default that knows no checksums
         """Yield what is wrong with a part's bytes, each with `entries` 0: the part itself is listed."""
         yield from ()
