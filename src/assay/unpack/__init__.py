@@ -80,7 +80,7 @@ def identify(source: Source, limits: Limits, head: bytes | None = None) -> Reade
         and not (whole and format.tail is not None and format.tail not in head)
         and format not in seen
     ]
-    for format in [*seen, *tails]:
+    for format in sorted([*seen, *tails], key=lambda format: -format.priority):
         try:
             return format.open(source, limits)
         except NotThisFormat:

@@ -70,7 +70,7 @@ class Qcow2(DiskReader):
         if self.header < HEADER.size + (HEADER_3.size if version == 3 else 0) or l1_at & (1 << bits) - 1:
             raise NotThisFormat
         self.bits = bits
-        self.cluster = 1 << bits
+        self.cluster: int = 1 << bits
         self.wide = bool(self.incompatible & 16)
         self.zstd = bool(self.incompatible & 8) and self.header > 104 and source.exactly(104, 1) == b"\1"
         self.tables = [(l1_at, l1_size)]
