@@ -1,9 +1,12 @@
-"""SquashFS 4.0, little endian, as the Linux kernel mounts it; the root file system of most firmware images.
+"""SquashFS 1 to 4 in both byte orders, as kernels and vendors write it; the root file system of most firmware images.
 
-A superblock of 96 bytes is followed by compressor options, data blocks, fragment blocks (tails of files put together),
-and tables: inodes, directories, fragments, export, owner ids, extended attributes. Tables are cut in metadata blocks of
-8 KiB, each compressed alone after a 16-bit length. An inode is named by a reference: the position of its metadata block
-in the inode table, shifted left by 16, plus the offset in the decoded block. That reference is an entry's locator.
+A superblock is followed by compressor options, data blocks, fragment blocks (tails of files put together), and tables:
+inodes, directories, fragments, export, owners, extended attributes. Tables are cut in metadata blocks of 8 KiB, each
+compressed alone after a 16-bit length. An inode is named by a reference: the position of its metadata block in the
+inode table, shifted left by 16, plus the offset in the decoded block. That reference is an entry's locator.
+
+Versions 1 to 3 know zlib only, and version 4 names its compressor, but vendors put LZMA in all of them and do not say
+so: the compressor is the one that explains the tables.
 """
 
 from __future__ import annotations
@@ -20,19 +23,19 @@ from .base import (
     Limits,
     Locator,
     Malformed,
-    NotThisFormat,
     Problem,
     Reader,
     Reference,
     Source,
     Truncated,
     UnpackError,
-    Unsupported,
     guarded,
     ns,
 )
-from .squashfs_blocks import COMPRESSORS, Compressor, decode
-from .squashfs_tables import FLAGS, NONE32, PLAIN, SUPERBLOCK, TYPES, Inode, Superblock, Tables
+from .squashfs_blocks import decode, told
+from .squashfs_inodes import NONE32, SAME, TYPES, Inode
+from .squashfs_superblock import FLAGS, HEAD, MAGICS, parse
+from .squashfs_tables import PLAIN, Tables, find
 from .tree import walk
 
 FRAGMENTS = 8 << 20
@@ -46,30 +49,39 @@ class SquashfsReader(Reader):
     distinct inodes are found than declared, listing ends with a `Problem` that has the number missing.
     """
 
-    def __init__(self, source: Source, limits: Limits, head: Superblock, compressor: Compressor) -> None:
+    def __init__(self, source: Source, limits: Limits, tables: Tables, *, proved: bool) -> None:
         self.format = FORMAT
         self.source = source
         self.limits = limits
-        self.head = head
-        self.compressor = compressor
+        self.tables = tables
+        self.head = head = tables.head
+        self.compressor = tables.compressor
         self.declared = head.inodes
         self.detail = {
             "version": f"{head.major}.{head.minor}",
-            "compression": compressor.name,
+            "byte_order": "little" if head.order == "<" else "big",
+            "compression": self.compressor.name,
             "block_size": head.block_size,
             "bytes_used": head.bytes_used,
             "inodes": head.inodes,
             "fragments": head.fragments,
-            "mtime": ns(head.mtime),
+            "mtime": ns(head.mtime) if head.timed else None,
             "flags": " ".join(name for name, bit in FLAGS.items() if head.flags & bit),
         }
-        self.tables = Tables(source, head, compressor, limits)
-        self.detail |= self.tables.option_fields()
+        if head.magic not in MAGICS[:2]:
+            self.detail["magic"] = head.magic.decode()
+        named = told(head.compressor)
+        if self.compressor is not named:
+            self.detail["compression_told"] = named.name if named else str(head.compressor)
+        if not proved:
+            self.detail["compression_proved"] = False
+        self.detail |= tables.option_fields()
         self._zeros = bytes(head.block_size)
         self._fragments: dict[int, bytes] = {}
         self._fragment_digests: dict[int, bytes] = {}
         # What listing leaves behind: for itself, and for claims.
-        self._owners: list[int] = []
+        self._users: list[int] = []
+        self._groups: list[int] = []
         self._listed: set[int] = set()
         self._extents: list[tuple[int, int]] = []
         self._lists_room = 0
@@ -82,9 +94,9 @@ class SquashfsReader(Reader):
         self._extents = []
         self._lists_room = self.limits.metadata_bytes
         try:
-            self._owners = self.tables.owners()
+            self._users, self._groups = self.tables.owners()
         except UnpackError as error:
-            self._owners = []
+            self._users = self._groups = []
             yield Problem(error.reason, f"owner table: {error}", b"", 0)
         lost = 0
         for item in walk(self.head.root, self._describe, self.tables.names, self.limits):
@@ -106,20 +118,19 @@ class SquashfsReader(Reader):
                 "malformed", f"{missing} of {self.head.inodes} inodes not found in any directory", b"", missing
             )
 
-    def _owner(self, index: int) -> int | None:
-        return self._owners[index] if index < len(self._owners) else None
-
     def _describe(self, reference: int, path: bytes) -> tuple[Entry, Problem | None]:
         inode = self.tables.inode(reference)
         kind = TYPES[inode.kind]
         problem = None
+        uid = self._users[inode.uid] if inode.uid < len(self._users) else None
+        gid = uid if inode.gid == SAME else self._groups[inode.gid] if inode.gid < len(self._groups) else None
         entry = Entry(
             path=path,
             type=kind,
             mode=inode.mode & 0o7777,
-            uid=self._owner(inode.uid),
-            gid=self._owner(inode.gid),
-            mtime=ns(inode.mtime),
+            uid=uid,
+            gid=gid,
+            mtime=None if inode.mtime is None else ns(inode.mtime),
             inode=inode.number,
             nlink=inode.nlink,
         )
@@ -131,7 +142,7 @@ class SquashfsReader(Reader):
         elif kind in ("chardev", "blockdev"):
             device = inode.device
             entry.device = (device >> 8 & 0xFFF, device & 0xFF | device >> 12 & 0xFFF00)
-        if self._owners and (entry.uid is None or entry.gid is None):
+        if self._users and (uid is None or gid is None):
             problem = Problem("malformed", f"owner {inode.uid} or group {inode.gid} is not in the owner table", path, 0)
         if inode.xattr != NONE32:
             try:
@@ -211,7 +222,7 @@ class SquashfsReader(Reader):
         if len(stored) < word & ~PLAIN:
             raise Truncated(f"block at offset {offset} of {word & ~PLAIN} bytes, the source has {self.source.size}")
         try:
-            data = bytes(stored) if word & PLAIN else decode(self.compressor, stored, self.head.block_size)
+            data = bytes(stored) if word & PLAIN else decode(self.compressor, stored, expected)
         except Malformed as error:
             raise Malformed(f"block at offset {offset}: {error}") from None
         if len(data) != expected:
@@ -243,7 +254,8 @@ class SquashfsReader(Reader):
         """
         try:
             reference, inode = self._file(locator)
-            digest = hashlib.sha256(struct.pack("<IIQ", self.head.compressor, self.head.block_size, inode.size))
+            digest = hashlib.sha256(self.compressor.name.encode())
+            digest.update(struct.pack("<IQ", self.head.block_size, inode.size))
             position = inode.start
             for words in self.tables.words(reference, inode):
                 digest.update(struct.pack(f"<{len(words)}I", *words))
@@ -295,9 +307,11 @@ class SquashfsReader(Reader):
         parts = {"data": [*self._extents, *self.tables.fragments()], **self.tables.spans()}
         end = min(head.bytes_used, self.source.size)
         claims = [claim for what, spans in parts.items() for claim in _merged(what, spans, end)]
-        padding = -head.bytes_used % 4096
-        if padding and self.source.pread(head.bytes_used, padding) == bytes(padding):
-            claims.append(Claim(head.bytes_used, padding, "padding"))
+        for unit in (4096, 1024):  # mksquashfs pads to the one, some vendors' tools to the other
+            padding = -head.bytes_used % unit
+            if padding and self.source.pread(head.bytes_used, padding) == bytes(padding):
+                claims.append(Claim(head.bytes_used, padding, "padding"))
+                break
         return claims
 
 
@@ -316,40 +330,34 @@ def _merged(what: str, spans: Iterable[tuple[int, int]], limit: int) -> Iterator
 
 
 def _open(source: Source, limits: Limits) -> SquashfsReader:
-    data = source.pread(0, SUPERBLOCK.size)
-    if len(data) < SUPERBLOCK.size:
-        raise NotThisFormat
-    if data[:4] == b"sqsh":
-        major, minor = struct.unpack_from(">HH", data, 28)
-        if not 1 <= major <= 4:
-            raise NotThisFormat
-        raise Unsupported(f"squashfs {major}.{minor}, big endian")
-    head = Superblock(*SUPERBLOCK.unpack(data)[1:])
-    if data[:4] != b"hsqs" or not 1 <= head.major <= 4:
-        raise NotThisFormat
-    if (head.major, head.minor) != (4, 0):
-        raise Unsupported(f"squashfs {head.major}.{head.minor}")
-    if not 12 <= head.block_log <= 20 or head.block_size != 1 << head.block_log:
-        raise Malformed(f"block size {head.block_size}, its logarithm {head.block_log}")
-    if head.compressor not in COMPRESSORS:
-        raise Unsupported(f"compressor {head.compressor}")
-    if head.bytes_used < SUPERBLOCK.size:
-        raise Malformed(f"{head.bytes_used} bytes used")
-    return SquashfsReader(source, limits, head, COMPRESSORS[head.compressor])
+    tables, proved = find(source, parse(source.pread(0, HEAD)), limits)
+    return SquashfsReader(source, limits, tables, proved=proved)
 
 
 FORMAT = Format(
     name="squashfs",
-    title="SquashFS 4.0 (Linux), gzip, lzma, lzo, xz, lz4, zstd",
+    title="SquashFS 1 to 4, both byte orders, gzip, lzma, lzo, xz, lz4, zstd, vendors' LZMA",
     open=_open,
-    magics=[(0, b"hsqs"), (0, b"sqsh")],
+    magics=[(0, magic) for magic in MAGICS],
     references=[
         Reference("Linux, Squashfs 4.0 Filesystem", "https://docs.kernel.org/filesystems/squashfs.html"),
         Reference("Squashfs Binary Format", "https://dr-emann.github.io/squashfs/squashfs.html"),
+        Reference(
+            "squashfs-tools, layouts of versions 1 to 3",
+            "https://github.com/plougher/squashfs-tools/blob/master/squashfs-tools/squashfs_compat.h",
+        ),
+        Reference(
+            "Freetz-NG, AVM's big-endian version 4",
+            "https://github.com/Freetz-NG/freetz-ng/blob/master/docs/wiki/60_Development/squashfs4-be.en.md",
+        ),
     ],
     limitations=[
-        "versions before 4.0 and big-endian images are named, not read",
-        "vendors' own LZMA flavours are not decoded",
+        "LZMA with lc + lp above 4 is not decoded, nor LZMA whose properties change from block to block unless each "
+        "block begins with them",
+        "LZMA blocks without a length have no check: damage in them is not always noticed",
+        "where the tables are not compressed, the compressor is the one that the superblock tells",
+        "files are found by their names only: what a damaged directory listed is lost, and counted",
         "the export table is not held against the inode table",
     ],
+    version=2,
 )

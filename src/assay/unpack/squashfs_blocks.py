@@ -1,4 +1,4 @@
-"""The stored blocks of squashfs: its six compressors, and metadata blocks.
+"""The stored blocks of squashfs: its six compressors, vendors' changes to them, and metadata blocks.
 
 Each compressor is one function that takes the stored bytes and the most bytes that may come out, and never allocates
 much more than that whatever the stored bytes claim. What does not decode raises `Malformed`.
@@ -19,11 +19,14 @@ import zstandard
 from isal import igzip_lib
 from lzallright import LZOCompressor, LZOError
 
+from . import squashfs_lzma
 from .base import Malformed, Source, Truncated, UnpackError
 
 Decode = Callable[[bytes | memoryview, int], bytes]
 
 ISAL_ERROR = cast("type[Exception]", igzip_lib.error)  # its stubs say it is an instance
+ZLIB_FIRST = b"\x78"
+LZMA_FIRST = b"\x5d"
 METADATA = 8192
 """Bytes in a decoded metadata block."""
 XZ_MEMORY = 96 << 20
@@ -38,6 +41,8 @@ def _gzip(data: bytes | memoryview, limit: int) -> bytes:
             return out
     except ISAL_ERROR:
         pass
+    if data[:1] == LZMA_FIRST:  # no zlib stream begins so: images of the LZMA patches have blocks of both kinds
+        return squashfs_lzma.STANDARD.decode(data, limit)
     # ISA-L is stricter than zlib about some headers; zlib has the last word.
     other = zlib.decompressobj()
     out = other.decompress(data, limit + 1)
@@ -54,17 +59,12 @@ def _xz(data: bytes | memoryview, limit: int) -> bytes:
     return out
 
 
-def _lzma(data: bytes | memoryview, limit: int) -> bytes:
-    try:
-        return lzma.LZMADecompressor(lzma.FORMAT_ALONE, XZ_MEMORY).decompress(data, limit + 1)
-    except lzma.LZMAError:
-        # Some decoders refuse an end marker where the header has a length; then the marker alone has to do.
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, XZ_MEMORY)
-        return decoder.decompress(bytes(data[:5]) + b"\xff" * 8 + bytes(data[13:]), limit + 1)
+def _xz_renamed(data: bytes | memoryview, limit: int) -> bytes:
+    return _xz(b"\xfd7zXZ\0" + data[6:-2] + b"YZ", limit)
 
 
 def _lzo(data: bytes | memoryview, limit: int) -> bytes:
-    # LZO1X expands at most 255 times and a stored block is never longer than `limit`, so the output is bounded.
+    # LZO1X expands at most 255 times and a stored block is never longer than a block, so the output is bounded.
     return LZOCompressor.decompress(data, limit)
 
 
@@ -98,6 +98,8 @@ class Compressor:
     decode: Decode
     options: Callable[[bytes], dict[str, str | int]]
     """Decode the compressor options block (may be of the wrong length)."""
+    guest: bytes = b"\0\0"
+    """First byte of blocks of another compressor, which it takes too because images have both."""
 
 
 def _fields(layout: str, *names: str) -> Callable[[bytes], dict[str, str | int]]:
@@ -106,6 +108,17 @@ def _fields(layout: str, *names: str) -> Callable[[bytes], dict[str, str | int]]
         return dict(zip(names, form.unpack(data[: form.size]), strict=True)) if len(data) >= form.size else {}
 
     return decode
+
+
+def _framed(frame: squashfs_lzma.Frame) -> Compressor:
+    if not frame.stored or frame.properties:
+        return Compressor(frame.name, frame.decode, _fields("<"))
+
+    def decode(data: bytes | memoryview, limit: int) -> bytes:
+        # As properties this byte would ask for more literal contexts than liblzma has.
+        return _gzip(data, limit) if data[:1] == ZLIB_FIRST else frame.decode(data, limit)
+
+    return Compressor(frame.name, decode, _fields("<"), ZLIB_FIRST)
 
 
 BCJ = ("x86", "powerpc", "ia64", "arm", "armthumb", "sparc", "arm64", "riscv")
@@ -131,14 +144,33 @@ def _lzo_options(data: bytes) -> dict[str, str | int]:
 
 
 COMPRESSORS = {
-    1: Compressor("gzip", _gzip, _fields("<IHH", "level", "window", "strategies")),
-    2: Compressor("lzma", _lzma, _fields("<")),
+    1: Compressor("gzip", _gzip, _fields("<IHH", "level", "window", "strategies"), LZMA_FIRST),
+    2: _framed(squashfs_lzma.STANDARD),
     3: Compressor("lzo", _lzo, _lzo_options),
     4: Compressor("xz", _xz, _xz_options),
     5: Compressor("lz4", _lz4, _fields("<II", "lz4_version", "flags")),
     6: Compressor("zstd", _zstd, _fields("<I", "level")),
 }
 """Compressors by the superblock's id."""
+
+
+def told(number: int | None) -> Compressor | None:
+    """Return the compressor of the superblock's number, None if there is none; without a number it is zlib."""
+    return COMPRESSORS.get(1 if number is None else number)
+
+
+def compressors(first: Compressor | None) -> Iterator[Compressor]:
+    """Yield the compressors to try on an image: the one that its superblock tells, the others, vendors' own last."""
+    if first:
+        yield first
+    for other in COMPRESSORS.values():
+        if other is not first:
+            yield other
+    yield Compressor("xz, another magic", _xz_renamed, _fields("<"))
+    for frame in squashfs_lzma.frames():
+        if frame is not squashfs_lzma.STANDARD:
+            yield _framed(frame)
+
 
 _ERRORS = (zlib.error, lzma.LZMAError, LZOError, lz4.block.LZ4BlockError, zstandard.ZstdError, EOFError, ValueError)
 
@@ -148,14 +180,12 @@ def decode(compressor: Compressor, data: bytes | memoryview, limit: int) -> byte
 
     Args:
         compressor: how it is stored.
-        data: the stored bytes.
-        limit: most bytes that may come out; also the longest a stored block may be.
+        data: the stored bytes, no more than a block has.
+        limit: most bytes that may come out; exactly as many, where that is known.
 
     Raises:
         Malformed: it does not decode, or into more than `limit`.
     """
-    if len(data) > limit:
-        raise Malformed(f"a stored block of {len(data)} bytes, at most {limit} are allowed")
     try:
         out = compressor.decode(data, limit)
     except _ERRORS as error:
@@ -173,17 +203,25 @@ class Metadata:
         base: what positions count from.
         compressor: how blocks are stored.
         room: decoded bytes that may be kept.
+        length: format of a block's length word.
+        checked: a check byte follows it.
     """
 
-    def __init__(self, source: Source, base: int, compressor: Compressor, room: int) -> None:
+    def __init__(
+        self, source: Source, base: int, compressor: Compressor, room: int, length: str = "<H", *, checked: bool = False
+    ) -> None:
         self.source = source
         self.base = base
         self.compressor = compressor
+        self.length = struct.Struct(length)
+        self.header = 3 if checked else 2
         self.room = max(2, room // METADATA)
         self.cache: dict[int, tuple[bytes, int]] = {}
         self.failed: dict[int, tuple[type[UnpackError], str]] = {}
         self.extents: dict[int, int] = {}
         """Stored length of each block that decoded, by absolute offset."""
+        self.first = b""
+        """First byte of the first compressed block that decoded."""
 
     def block(self, start: int) -> tuple[bytes, int]:
         """Return the decoded block at a position and the position of the next one.
@@ -211,24 +249,35 @@ class Metadata:
 
     def _read(self, start: int) -> tuple[bytes, int]:
         offset = self.base + start
-        stored = self.source.pread(offset, METADATA + 2)
-        if len(stored) < 2:
+        header = self.header
+        stored = self.source.pread(offset, METADATA + header)
+        if len(stored) < header:
             raise Truncated(f"metadata block at offset {offset}, the source has {self.source.size}")
-        (word,) = struct.unpack_from("<H", stored)
+        (word,) = self.length.unpack_from(stored)
         length = word & 0x7FFF
         if not 0 < length <= METADATA:
             raise Malformed(f"metadata block at offset {offset} of {length} bytes")
-        data: bytes | memoryview = memoryview(stored)[2 : 2 + length]
-        if len(data) < length:
-            raise Truncated(f"metadata block at offset {offset} of {length} bytes, the source has {self.source.size}")
+        if header > 2 and stored[2] != 0xFF:
+            raise Malformed(f"metadata block at offset {offset}: check byte {stored[2]:#x}")
+        length += header
+        data: bytes | memoryview = memoryview(stored)[header:length]
+        if len(stored) < length:
+            raise Truncated(
+                f"metadata block at offset {offset} of {length - header} bytes, the source has {self.source.size}"
+            )
         try:
-            data = bytes(data) if word & 0x8000 else decode(self.compressor, data, METADATA)
+            if word & 0x8000:
+                data = bytes(data)
+            else:
+                first = bytes(data[:1])
+                data = decode(self.compressor, data, METADATA)
+                self.first = self.first or first
         except Malformed as error:
             raise Malformed(f"metadata block at offset {offset}: {error}") from None
         if not data:
             raise Malformed(f"metadata block at offset {offset} is empty")
-        self.extents[offset] = 2 + length
-        return data, start + 2 + length
+        self.extents[offset] = length
+        return data, start + length
 
     def pieces(self, start: int, offset: int, length: int) -> Iterator[bytes]:
         """Yield `length` bytes from an offset counted from the block at `start`, block by block.

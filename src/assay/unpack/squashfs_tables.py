@@ -1,4 +1,4 @@
-"""The tables of a squashfs image: superblock, inodes, directories, owners, fragments, extended attributes.
+"""The tables of a squashfs image: inodes, directories, owners, fragments, extended attributes.
 
 Tables are cut in metadata blocks of 8 KiB, each stored alone after a 16-bit length. An inode is named by a reference:
 the position of its metadata block in the inode table, shifted left by 16, plus the offset in the decoded block.
@@ -8,92 +8,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
+from typing import Literal
 
-import msgspec
+from .base import LimitReached, Limits, Malformed, Source, UnpackError, Unsupported
+from .squashfs_blocks import METADATA, Compressor, Metadata, compressors, told
+from .squashfs_inodes import LAYOUTS, NONE32, TYPES, Inode, number
+from .squashfs_superblock import FLAGS, NONE64, Order, Superblock
 
-from .base import EntryType, LimitReached, Limits, Malformed, Source, UnpackError
-from .squashfs_blocks import METADATA, Compressor, Metadata
-
-SUPERBLOCK = struct.Struct("<4s4I6H8Q")
-NONE32 = 0xFFFFFFFF
-NONE64 = 0xFFFFFFFFFFFFFFFF
 PLAIN = 1 << 24
 """Bit of a block's size word: stored as it is."""
-TARGET = 65535
-"""Most bytes of a symbolic link's target that are read (Linux allows 4095)."""
 XATTRS = 1 << 20
 """Most bytes of extended attributes read for one inode (Linux allows 64 KiB in a value and in a list of names)."""
-TYPES: dict[int, EntryType] = {
-    1: "directory",
-    2: "regular",
-    3: "symlink",
-    4: "blockdev",
-    5: "chardev",
-    6: "fifo",
-    7: "socket",
-}
-FLAGS = {
-    "uncompressed-inodes": 0x1,
-    "uncompressed-data": 0x2,
-    "uncompressed-fragments": 0x8,
-    "no-fragments": 0x10,
-    "always-fragments": 0x20,
-    "duplicates": 0x40,
-    "exportable": 0x80,
-    "uncompressed-xattrs": 0x100,
-    "no-xattrs": 0x200,
-    "compressor-options": 0x400,
-    "uncompressed-ids": 0x800,
-}
 PREFIXES = ("user.", "trusted.", "security.")
-
-
-class Superblock(msgspec.Struct):
-    """The superblock after its magic, in the order of its fields."""
-
-    inodes: int
-    mtime: int
-    block_size: int
-    fragments: int
-    compressor: int
-    block_log: int
-    flags: int
-    ids: int
-    major: int
-    minor: int
-    root: int
-    bytes_used: int
-    id_table: int
-    xattr_table: int
-    inode_table: int
-    directory_table: int
-    fragment_table: int
-    export_table: int
-
-
-class Inode(msgspec.Struct):
-    """What all inode types have, and what some have."""
-
-    kind: int
-    """1 to 7, as in `TYPES`; 8 to 14 are the extended forms of these and are folded in."""
-    mode: int
-    uid: int
-    gid: int
-    mtime: int
-    number: int
-    nlink: int = 1
-    size: int = 0
-    start: int = 0
-    """First data block (absolute), or directory block (in its table)."""
-    fragment: int = NONE32
-    offset: int = 0
-    """In the fragment block, or in the directory block."""
-    device: int = 0
-    xattr: int = NONE32
-    blocks: int = 0
-    """Words in the block list."""
-    rest: int = 0
-    """Bytes from the inode's start to what follows its fixed part: block list or link target."""
+PROOF = 1000
+"""Most names of the root directory that are looked at to tell whether a compressor is the right one."""
 
 
 class Tables:
@@ -104,25 +33,36 @@ class Tables:
         head: its superblock.
         compressor: how its blocks are stored.
         limits: a quarter of `metadata_bytes` is kept of each table at most.
+        lengths: byte order of the metadata blocks' lengths; AVM's big-endian images have them in little endian.
     """
 
-    def __init__(self, source: Source, head: Superblock, compressor: Compressor, limits: Limits) -> None:
+    def __init__(
+        self, source: Source, head: Superblock, compressor: Compressor, limits: Limits, lengths: Order | None = None
+    ) -> None:
         self.source = source
         self.head = head
         self.compressor = compressor
         self.limits = limits
+        self.lengths: Order = lengths or head.order
+        self.layout = LAYOUTS[head.major]
         self.room = limits.metadata_bytes // 4
-        self.inodes = Metadata(source, head.inode_table, compressor, self.room)
-        self.directories = Metadata(source, head.directory_table, compressor, self.room)
-        self.lookups = Metadata(source, 0, compressor, self.room)
-        self.options = Metadata(source, 0, compressor, 0)
+        self.inodes = self._blocks(head.inode_table)
+        self.directories = self._blocks(head.directory_table)
+        self.lookups = self._blocks(0)
+        self.options = self._blocks(0)
         self.pairs: Metadata | None = None
+        self._pointer = struct.Struct(head.order + ("I" if head.major < 3 else "Q"))
+        self._fragment = struct.Struct(head.order + ("II" if head.major < 3 else "QI4x"))
         self._attributes: dict[int, dict[str, bytes]] = {}
         self._attributes_room = self.room
 
+    def _blocks(self, base: int) -> Metadata:
+        length, checked = self.lengths + "H", self.head.checked
+        return Metadata(self.source, base, self.compressor, self.room, length, checked=checked)
+
     def option_fields(self) -> dict[str, str | int]:
         """Return the fields of the compressor options block; none if there is no such block or it cannot be read."""
-        if not self.head.flags & FLAGS["compressor-options"]:
+        if self.head.major < 4 or not self.head.flags & FLAGS["compressor-options"]:
             return {}
         try:
             return {
@@ -137,45 +77,7 @@ class Tables:
         Raises:
             UnpackError: there is none that can be read.
         """
-        start, offset = reference >> 16, reference & 0xFFFF
-        read = self.inodes.read
-        kind, mode, uid, gid, mtime, number = struct.unpack("<HHHHII", read(start, offset, 16))
-        inode = Inode(kind, mode, uid, gid, mtime, number)
-        offset += 16
-        match kind:
-            case 2:
-                inode.start, inode.fragment, inode.offset, inode.size = struct.unpack("<IIII", read(start, offset, 16))
-                inode.rest = 32
-            case 1:
-                inode.start, inode.nlink, inode.size, inode.offset = struct.unpack("<IIHH", read(start, offset, 12))
-            case 3 | 10:
-                inode.nlink, inode.size = struct.unpack("<II", read(start, offset, 8))
-                inode.rest = 24
-                if inode.size > TARGET:
-                    raise Malformed(f"symbolic link of {inode.size} bytes")
-                if kind == 10:
-                    (inode.xattr,) = struct.unpack("<I", read(start, offset + 8 + inode.size, 4))
-            case 4 | 5:
-                inode.nlink, inode.device = struct.unpack("<II", read(start, offset, 8))
-            case 6 | 7:
-                (inode.nlink,) = struct.unpack("<I", read(start, offset, 4))
-            case 8:
-                inode.nlink, inode.size, inode.start, _, _, inode.offset, inode.xattr = struct.unpack(
-                    "<IIIIHHI", read(start, offset, 24)
-                )
-            case 9:
-                inode.start, inode.size, _, inode.nlink, inode.fragment, inode.offset, inode.xattr = struct.unpack(
-                    "<QQQIIII", read(start, offset, 40)
-                )
-                inode.rest = 56
-            case 11 | 12:
-                inode.nlink, inode.device, inode.xattr = struct.unpack("<III", read(start, offset, 12))
-            case 13 | 14:
-                inode.nlink, inode.xattr = struct.unpack("<II", read(start, offset, 8))
-            case _:
-                raise Malformed(f"type {kind} at reference {reference:#x}")
-        if kind > 7:
-            inode.kind -= 7
+        inode = self.layout.inode(self.head.order, self.inodes.read, reference >> 16, reference & 0xFFFF)
         if inode.kind == 2:
             whole, tail = divmod(inode.size, self.head.block_size)
             inode.blocks = whole + (tail > 0 and inode.fragment == NONE32)
@@ -188,29 +90,36 @@ class Tables:
             UnpackError: the listing cannot be read on.
         """
         inode = self.inode(reference)
-        if inode.size <= 3:  # the size counts '.' and '..' as three bytes
+        layout, order = self.layout, self.head.order
+        if inode.size <= layout.dots:
             return
+        header, row = struct.Struct(order + layout.run), struct.Struct(order + layout.row)
+        head, before = header.size, row.size
+        mask = 0x1FFF if layout.bits else 0xFFFF
+        shift = 3 if layout.bits and order == ">" else 0
         data, at, left, block = b"", 0, 0, 0
-        for piece in self.directories.pieces(inode.start, inode.offset, inode.size - 3):
+        for piece in self.directories.pieces(inode.start, inode.offset, inode.size - layout.dots):
             data, at = data[at:] + piece, 0
             while True:
                 if not left:
-                    if len(data) - at < 12:
+                    if len(data) - at < head:
                         break
-                    left, block, _ = struct.unpack_from("<III", data, at)
-                    at += 12
+                    left, block = header.unpack_from(data, at)
+                    if isinstance(block, bytes):
+                        block = number(order, block)
+                    at += head
                     left += 1
                     if left > 256:
                         raise Malformed(f"a run of {left} names, at most 256 are allowed")
-                if len(data) - at < 8:
+                if len(data) - at < before:
                     break
-                offset, _, _, length = struct.unpack_from("<HhHH", data, at)
-                end = at + 9 + length
+                offset, length = row.unpack_from(data, at)
+                end = at + before + 1 + length
                 if end > len(data):
                     if length > 255:
                         raise Malformed(f"a name of {length + 1} bytes")
                     break
-                yield block << 16 | offset, data[at + 8 : end]
+                yield block << 16 | offset >> shift & mask, data[at + before : end]
                 at = end
                 left -= 1
         if left or at != len(data):
@@ -220,29 +129,41 @@ class Tables:
         """Yield a file's block list in portions of up to 2048 size words."""
         rest = b""
         offset = (reference & 0xFFFF) + inode.rest
-        for piece in self.inodes.pieces(reference >> 16, offset, 4 * inode.blocks):
+        order, form = self.head.order, self.layout.word
+        width = struct.calcsize(order + form)
+        for piece in self.inodes.pieces(reference >> 16, offset, width * inode.blocks):
             data = rest + piece
-            count = len(data) // 4
-            rest = data[4 * count :]
-            words = struct.unpack_from(f"<{count}I", data)
+            count = len(data) // width
+            rest = data[width * count :]
+            words = struct.unpack_from(f"{order}{count}{form}", data)
+            if width == 2:  # the highest bit marks what is stored as it is; alone, a block of 32 KiB
+                words = tuple((word & 0x7FFF or word) | (word >> 15) * PLAIN for word in words)
             for word in words:
                 if word & ~PLAIN > self.head.block_size:
                     raise Malformed(f"a stored block of {word & ~PLAIN} bytes, blocks have {self.head.block_size}")
             yield words
 
-    def owners(self) -> list[int]:
-        """Return the user and group numbers that inodes refer to by index.
+    def owners(self) -> tuple[list[int], list[int]]:
+        """Return the user and the group numbers that inodes refer to by index; from version 4 on they are one list.
 
         Raises:
             UnpackError: the table cannot be read.
         """
-        data = b"".join(self._lookup(self.head.id_table, first, 4, 2048) for first in range(0, self.head.ids, 2048))
-        return [number for (number,) in struct.iter_unpack("<I", data)][: self.head.ids]
+        head = self.head
+        if head.major < 4:
+            return self._plain(head.id_table, head.ids), self._plain(head.group_table, head.groups)
+        data = b"".join(self._lookup(head.id_table, first, 4, 2048) for first in range(0, head.ids, 2048))
+        found = [number for (number,) in struct.iter_unpack(head.order + "I", data)][: head.ids]
+        return found, found
+
+    def _plain(self, table: int, count: int) -> list[int]:
+        return list(struct.unpack(f"{self.head.order}{count}I", self.source.exactly(table, 4 * count))) if count else []
 
     def _lookup(self, table: int, index: int, size: int, count: int = 1) -> bytes:
         """Return records of a table reached through a list of block positions; fewer than `count` at a block's end."""
         block, offset = divmod(index * size, METADATA)
-        (start,) = struct.unpack("<Q", self.source.exactly(table + 8 * block, 8))
+        pointer = self._pointer
+        (start,) = pointer.unpack(self.source.exactly(table + pointer.size * block, pointer.size))
         data = self.lookups.block(start)[0][offset : offset + size * count]
         if len(data) < size:
             raise Malformed(f"table at offset {table} ends before record {index}")
@@ -252,7 +173,8 @@ class Tables:
         """Return position and size word of a fragment block."""
         if index >= self.head.fragments:
             raise Malformed(f"fragment {index} of {self.head.fragments}")
-        start, word, _ = struct.unpack("<QII", self._lookup(self.head.fragment_table, index, 16))
+        record = self._fragment
+        start, word = record.unpack(self._lookup(self.head.fragment_table, index, record.size))
         if not 0 < word & ~PLAIN <= self.head.block_size:
             raise Malformed(f"fragment {index} is stored in {word & ~PLAIN} bytes")
         return start, word
@@ -269,24 +191,24 @@ class Tables:
             return found
         if self._attributes_room < 0:
             raise LimitReached("metadata_bytes", self.limits.metadata_bytes)
-        table = self.head.xattr_table
+        table, order = self.head.xattr_table, self.head.order
         if table == NONE64:
             raise Malformed("the image has no table of them")
         if self.pairs is None:
-            (base,) = struct.unpack("<Q", self.source.exactly(table, 8))
-            self.pairs = Metadata(self.source, base, self.compressor, self.room)
-        where, count, _ = struct.unpack("<QII", self._lookup(table + 16, index, 16))
+            (base,) = struct.unpack(order + "Q", self.source.exactly(table, 8))
+            self.pairs = self._blocks(base)
+        where, count, _ = struct.unpack(order + "QII", self._lookup(table + 16, index, 16))
         start, offset = where >> 16, where & 0xFFFF
         found = {}
         room = XATTRS
         for _ in range(count):
-            kind, start, offset, name = self._counted(start, offset, "<HH")
-            _, start, offset, value = self._counted(start, offset, "<I")
+            kind, start, offset, name = self._counted(start, offset, order + "HH")
+            _, start, offset, value = self._counted(start, offset, order + "I")
             if kind & 0x100:
                 if len(value) != 8:
                     raise Malformed(f"a reference of {len(value)} bytes to a value")
-                (where,) = struct.unpack("<Q", value)
-                _, _, _, value = self._counted(where >> 16, where & 0xFFFF, "<I")
+                (where,) = struct.unpack(order + "Q", value)
+                _, _, _, value = self._counted(where >> 16, where & 0xFFFF, order + "I")
             spent = 16 + len(name) + len(value)
             self._attributes_room -= spent
             room -= spent
@@ -310,29 +232,35 @@ class Tables:
 
     def fragments(self) -> Iterator[tuple[int, int]]:
         """Yield (begin, end) of the fragment blocks, as far as their table can be read."""
-        for first in range(0, min(self.head.fragments, self.limits.metadata_bytes // 16), 512):
+        record = self._fragment
+        step = METADATA // record.size
+        for first in range(0, min(self.head.fragments, self.limits.metadata_bytes // record.size), step):
             try:
-                records = self._lookup(self.head.fragment_table, first, 16, 512)
+                records = self._lookup(self.head.fragment_table, first, record.size, step)
             except UnpackError:
                 return
-            for start, word, _ in struct.iter_unpack("<QII", records):
+            for start, word in record.iter_unpack(records):
                 yield start, start + (word & ~PLAIN)
 
     def spans(self) -> dict[str, list[tuple[int, int]]]:
         """Return (begin, end) of the parts of each table: those decoded, or that the table's list of blocks names."""
         head = self.head
         parts = {
-            "superblock": [(0, SUPERBLOCK.size)],
+            "superblock": [(0, head.size)],
             "compressor options": self.options.spans(),
             "inode table": self.inodes.spans(),
             "directory table": self.directories.spans(),
-            "fragment table": self._table(head.fragment_table, 16 * head.fragments),
+            "fragment table": self._table(head.fragment_table, self._fragment.size * head.fragments),
             "export table": self._table(head.export_table, 8 * head.inodes),
-            "id table": self._table(head.id_table, 4 * head.ids),
         }
+        if head.major < 4:
+            parts["uid table"] = [(head.id_table, head.id_table + 4 * head.ids)]
+            parts["gid table"] = [(head.group_table, head.group_table + 4 * head.groups)]
+            return parts
+        parts["id table"] = self._table(head.id_table, 4 * head.ids)
         record = self.source.pread(head.xattr_table, 16)
         if len(record) == 16:
-            _, count, _ = struct.unpack("<QII", record)
+            _, count, _ = struct.unpack(head.order + "QII", record)
             parts["xattr table"] = [
                 (head.xattr_table, head.xattr_table + 16),
                 *self._table(head.xattr_table + 16, 16 * count),
@@ -345,12 +273,57 @@ class Tables:
         if table == NONE64:
             return []
         count = min(-(-length // METADATA), self.limits.metadata_bytes // METADATA)
-        positions = self.source.pread(table, 8 * count)
-        positions = positions[: len(positions) // 8 * 8]
+        pointer, header = self._pointer, 3 if self.head.checked else 2
+        positions = self.source.pread(table, pointer.size * count)
+        positions = positions[: len(positions) // pointer.size * pointer.size]
         spans = [(table, table + len(positions))]
-        for (start,) in struct.iter_unpack("<Q", positions):
+        for (start,) in pointer.iter_unpack(positions):
             word = self.source.pread(start, 2)
-            stored = int.from_bytes(word, "little") & 0x7FFF
+            stored = number(self.lengths, word) & 0x7FFF
             if len(word) == 2 and stored <= METADATA:
-                spans.append((start, start + 2 + stored))
+                spans.append((start, start + header + stored))
         return spans
+
+    @property
+    def foreign(self) -> bool:
+        """The first blocks are of a compressor that this one takes as a guest only."""
+        return (self.inodes.first or self.directories.first) == self.compressor.guest
+
+    def proof(self) -> Literal["none", "some", "full"]:
+        """Return how well the compressor explains the tables: "some" if inodes decode, "full" if names do too."""
+        inodes = self.head.directory_table - self.head.inode_table
+        try:
+            root = self.inode(self.head.root)
+            self.inode(0)
+            if TYPES[root.kind] != "directory":
+                return "none"
+        except UnpackError:
+            return "none"
+        try:
+            for reference, name in islice(self.names(self.head.root), PROOF):
+                if reference >> 16 >= inodes or b"/" in name or b"\0" in name:
+                    return "some"
+        except UnpackError:
+            return "some"
+        return "full"
+
+
+def find(source: Source, head: Superblock, limits: Limits) -> tuple[Tables, bool]:
+    """Return the tables of an image by the first compressor that explains them, and whether any does.
+
+    What the superblock tells is believed if inodes decode, any other only if the names in the root directory do too.
+
+    Raises:
+        Unsupported: none does, and the superblock names one that does not exist.
+    """
+    lengths: list[Order] = ["<"] if head.order == "<" else [">", "<"] if head.major == 4 else [">"]
+    first = told(head.compressor)
+    for compressor in compressors(first):
+        for order in lengths:
+            tables = Tables(source, head, compressor, limits, order)
+            proof = tables.proof()
+            if (proof == "full" or (proof == "some" and compressor is first)) and not tables.foreign:
+                return tables, True
+    if first is None:
+        raise Unsupported(f"compressor {head.compressor}")
+    return Tables(source, head, first, limits, lengths[0]), False
