@@ -365,7 +365,7 @@ def _lz4_cut(packed: bytes, length: int) -> tuple[bytes, int]:
 
     Data that stand at the beginning of their cluster have no end of their own. A sequence is a byte with the numbers of
     literals and of bytes to repeat, the literals, and how far back the repeated bytes are. The last one has literals
-    only, so 16 of them are put after a repetition; and decoders want some room after the last repetition.
+    only; decoders want some of them, and some room after them, so 16 more are put there.
     """
     at = out = 0
 
@@ -379,20 +379,26 @@ def _lz4_cut(packed: bytes, length: int) -> tuple[bytes, int]:
             at += 1
         return nibble
 
+    begin, last = 0, b""
     try:
         while out < length:
+            begin = at
             token = packed[at]
             at += 1
             literals = number(token >> 4)
             at += literals
             out += literals
             if out >= length:
-                return packed[:at], out + 64
+                last = packed[at - literals : at]
+                break
             at += 2
             out += number(token & 15) + 4
+            begin = at
     except IndexError:
         raise Malformed("lz4: the data end before the extent does") from None
-    return packed[:at] + b"\xf0\x01" + bytes(16), out + 80
+    last += bytes(16)
+    runs, rest = divmod(len(last) - 15, 255)
+    return packed[:begin] + b"\xf0" + b"\xff" * runs + bytes([rest]) + last, out + 80
 
 
 def _lzma(packed: bytes, length: int, aligned: bool) -> bytes:  # noqa: ARG001 - all decoders are called alike
