@@ -7,6 +7,7 @@ and loses no entry.
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import re
 import zlib
@@ -26,6 +27,7 @@ from .base import (
     Reader,
     Reason,
     Source,
+    Truncated,
     UnpackError,
     guarded,
 )
@@ -42,9 +44,8 @@ class Part(NamedTuple):
     name: bytes
     offset: int
     size: int
-    sealed: bool = False
-    """Its bytes are encrypted."""
-    mtime: int | None = None
+    coding: str | None = None
+    """What its bytes are in: base64, or encrypted; None if they are as they are."""
 
 
 class Sum(NamedTuple):
@@ -73,6 +74,7 @@ class PartsReader(Reader):
         self.end = end
         self.detail = detail
         self.parts: list[Part] = []
+        self.inside: list[Part] = []
         self.headers: list[Claim] = []
         self.problems: list[Problem] = []
         self.sums: list[Sum] = []
@@ -83,9 +85,13 @@ class PartsReader(Reader):
         """Note a stretch that belongs to the format itself."""
         self.headers.append(Claim(offset, length, what))
 
-    def part(self, name: bytes, offset: int, size: int, *, sealed: bool = False, mtime: int | None = None) -> None:
+    def part(self, name: bytes, offset: int, size: int, coding: str | None = None) -> None:
         """Note a part; one of no bytes is listed, too."""
-        self.parts.append(Part(name, offset, size, sealed, mtime))
+        self.parts.append(Part(name, offset, size, coding))
+
+    def inner(self, name: bytes, offset: int, size: int) -> None:
+        """Note an entry that lies inside a part."""
+        self.inside.append(Part(name, offset, size))
 
     def check(self, what: str, stated: str, compute: Callable[[], str]) -> None:
         """Note a sum (lower-case hexadecimal), to be computed while listing."""
@@ -101,9 +107,9 @@ class PartsReader(Reader):
     def entries(self) -> Iterator[Entry | Problem]:
         """See `Reader.entries`. A part that runs beyond the source is listed; opening it gives what is there."""
         top, last = 0, b""
-        for part in self.parts:
-            locator: Locator = [part.offset, part.size, "encrypted" if part.sealed else None]
-            yield Entry(part.name, "regular", locator=locator, size=part.size, mtime=part.mtime)
+        for part in self.parts + self.inside:
+            locator: Locator = [part.offset, part.size, part.coding]
+            yield Entry(part.name, "regular", locator, None if part.coding == "base64" else part.size)
         for part in sorted(self.parts, key=lambda part: part.offset):
             if part.offset < top and part.size:
                 yield Problem("overlap", f"overlaps {last.decode('utf-8', 'backslashreplace')}", part.name, 0)
@@ -128,9 +134,26 @@ class PartsReader(Reader):
         match locator:
             case [int(offset), int(length), None] if offset >= 0 and length >= 0:
                 return guarded(self.source.chunks(offset, length), self.limits, self.source.size)
+            case [int(offset), int(length), "base64"] if offset >= 0 and length >= 0:
+                return guarded(self._base64(offset, length), self.limits, self.source.size)
             case [int(), int(), "encrypted"]:
                 raise Encrypted("the vendor's encryption; the header names no key")
         raise Malformed(f"no such part: {locator!r}")
+
+    def _base64(self, offset: int, length: int) -> Iterator[bytes]:
+        held = b""
+        for chunk in self.source.chunks(offset, length):
+            held += chunk.translate(None, b" \t\r\n")
+            whole = len(held) & ~3
+            try:
+                out = binascii.a2b_base64(held[:whole], strict_mode=True)
+            except binascii.Error as error:
+                raise Malformed(f"base64: {error}") from None
+            held = held[whole:]
+            if out:
+                yield out
+        if held:
+            raise Truncated(f"base64 ends inside a group of {len(held)} characters")
 
     def span(self, locator: Locator) -> tuple[int, int] | None:
         """See `Reader.span`."""

@@ -41,7 +41,7 @@ def _open_shrs(source: Source, limits: Limits) -> Reader:
     }
     reader = PartsReader(SHRS_FORMAT, source, limits, SHRS_HEADER + size, detail)
     reader.header(0, SHRS_HEADER)
-    reader.part(b"image", SHRS_HEADER, size, sealed=True)
+    reader.part(b"image", SHRS_HEADER, size, "encrypted")
     reader.check("sha512", encrypted.hex(), lambda: digest("sha512", source, [(SHRS_HEADER, used)]))
     return reader
 
@@ -53,7 +53,7 @@ def _open_encrpted(source: Source, limits: Limits) -> Reader:
         raise NotThisFormat
     reader = PartsReader(ENCRPTED_FORMAT, source, limits, 16 + size, {"bytes": size})
     reader.header(0, 16)
-    reader.part(b"image", 16, size, sealed=True)
+    reader.part(b"image", 16, size, "encrypted")
     return reader
 
 
@@ -70,7 +70,7 @@ def _open_qnap(source: Source, limits: Limits) -> Reader:
         raise NotThisFormat
     names = ("device", "version", "date", "revision")
     reader = PartsReader(QNAP_FORMAT, source, limits, source.size, dict(zip(names, map(text, fields), strict=True)))
-    reader.part(b"image", 0, size, sealed=True)
+    reader.part(b"image", 0, size, "encrypted")
     if size < start:
         reader.part(b"rest", size, start - size)
     reader.header(start, QNAP.size, "trailer")
@@ -104,7 +104,7 @@ def _open_engenius(source: Source, limits: Limits) -> Reader:
     }
     reader = PartsReader(ENGENIUS_FORMAT, source, limits, start + size, detail)
     reader.header(0, start)
-    reader.part(b"image", start, size, sealed=True)
+    reader.part(b"image", start, size, "encrypted")
     return reader
 
 
