@@ -16,7 +16,7 @@ What = bytes | str | None
 Tree = dict[str, tuple[int, int, int, What]]
 Found = list[tuple[str, str, int | None]]
 
-MADE = ("<canary>", "<no canary>", "<executable stack>", "<static>", "<key>", "<encrypted key>")
+MADE = ("<canary>", "<no canary>", "<executable stack>", "<static>", "<key>", "<ec key>", "<encrypted key>")
 
 
 @dataclass(frozen=True)
@@ -401,6 +401,22 @@ CASES: dict[str, dict[str, Case]] = {
                     "/etc/ssl/private/a.pem",
                     1,
                 )
+            ],
+        ),
+        "the product's own first": Case(
+            {
+                **OS,
+                "/a/tests/k.pem": (0o600, 0, 0, "<key>"),
+                "/usr/share/doc/x/b.pem": (0o600, 0, 0, "<ec key>"),
+                "/z.pem": (0o600, 0, 0, "<key>"),
+            },
+            findings=[
+                ("A private key (RSA, 1024 bits) that is not encrypted, in 2 places", "/z.pem", 1),
+                (
+                    "A private key (EC, 256 bits) that is not encrypted, by its path of documentation",
+                    "/usr/share/doc/x/b.pem",
+                    1,
+                ),
             ],
         ),
         "none": Case(

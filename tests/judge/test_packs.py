@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from assay.examine import examine
 from assay.judge import available_packs, digest, judge, load_pack
@@ -50,7 +50,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 def _key(word: str) -> bytes:
-    key = rsa.generate_private_key(65537, 1024)
+    key = ec.generate_private_key(ec.SECP256R1()) if word == "<ec key>" else rsa.generate_private_key(65537, 1024)
     secret = serialization.BestAvailableEncryption(b"x") if "encrypted" in word else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
 

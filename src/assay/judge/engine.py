@@ -109,7 +109,7 @@ class _Asker:
         return [str(reason) for (reason,) in self.ask(rule, "undecided", select)]
 
     def findings(self, rule: Rule, verdict: int) -> Iterator[tuple[Finding, list[tuple[str, int]]]]:
-        """Yield a rule's findings for a verdict, each with the facts behind it; in an order that stays."""
+        """Yield a rule's findings for a verdict, each with the facts behind it; by rank, in an order that stays."""
         names = self._columns(rule)
         message, evidence, path, *place = [
             f"r.{name}" if name in names else "NULL"
@@ -117,7 +117,9 @@ class _Asker:
         ]
         if "file" in names:
             path = f"coalesce({path}, {PLACE})"
-        select = f"SELECT {', '.join([path, *place, message, evidence])} FROM {{}} AS r ORDER BY 1, 2, 3, 6, 7, 4, 5"  # noqa: S608
+        rank = "r.rank, " if "rank" in names else ""
+        order = f"ORDER BY {rank}1, 2, 3, 6, 7, 4, 5"
+        select = f"SELECT {', '.join([path, *place, message, evidence])} FROM {{}} AS r {order}"  # noqa: S608
         for path_, line, offset, tree, file, text, facts in self.ask(rule, "findings", select, limited=False):
             try:
                 finding = msgspec.convert((verdict, text, path_ or "", line, offset, tree, file), Finding)

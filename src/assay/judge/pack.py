@@ -25,7 +25,7 @@ CLASSES = frozenset("SCLDP")
 POWERS = frozenset({"decide", "decide-with-D", "refute", "support", "none"})
 SEVERITIES = frozenset({"critical", "high", "medium", "low", "info"})
 
-PLACE = frozenset({"tree", "file", "path", "line", "offset"})
+PLACE = frozenset({"tree", "file", "path", "line", "offset", "rank"})
 
 MAX_FILE = 1 << 20
 """Bytes of a pack's file beyond which it is not read."""

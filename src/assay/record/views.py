@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+SERVING = {
+    "test": """*/test/* */tests/* */testsuite/* */testdata/* */test-data/* */test_data/* */testing/* */selftest/*
+        */selftests/* */unittest/* */unittests/* */unit-tests/* */__tests__/* */fixtures/* */test_*.py *_test.go
+        *_test.py""",
+    "documentation": "*/share/doc/* */share/man/* */share/info/* */share/gtk-doc/* */docs/* */doc/*",
+    "sample": "*/example/* */examples/* */sample/* */samples/* */demo/* */demos/* */demoCA/*",
+}
+"""Patterns of paths by what is kept there: conventions of build systems and test frameworks, FHS 3.0 (4.11)."""
+
+_SERVES = " ".join(
+    f"WHEN {' OR '.join(f'p GLOB {chr(39)}{pattern}{chr(39)}' for pattern in patterns.split())} THEN '{word}'"
+    for word, patterns in SERVING.items()
+)
+
 VIEWS = {
     "symbol": (
         "Dynamic symbols of ELF files, one row each, out of elf.imports and elf.exports.",
@@ -16,6 +30,15 @@ VIEWS = {
              FROM file AS f JOIN container AS c ON c.id = f.container WHERE f.content IS NOT NULL
            UNION ALL
            SELECT a.content, NULL, NULL, 'artefact:' || a.id FROM artefact AS a WHERE a.content IS NOT NULL""",
+    ),
+    "sample_place": (
+        "Places that serve tests, documentation or as samples, by their path or that of the archive around them.",
+        f"""SELECT content, file, container, path, CASE {_SERVES} END AS serves
+             FROM (SELECT f.content AS content, f.id AS file, f.container AS container, c.path || f.path AS path,
+                          iif(c.id IN (SELECT tree FROM coverage), '', coalesce(h.path, '')) || f.path AS p
+                     FROM file AS f JOIN container AS c ON c.id = f.container LEFT JOIN file AS h ON h.id = c.file
+                    WHERE f.content IS NOT NULL)
+            WHERE serves IS NOT NULL""",  # noqa: S608 - words of our own
     ),
     "way_in": (
         "Every way in: accounts, keys, consoles, listeners, agents, product accounts, known and written passwords.",

@@ -68,12 +68,16 @@ LISTS = (
     Listing(
         "credential",
         "Credentials",
-        "A secret or verifier: its kind, place and fingerprint, never the secret.",
+        "A secret or verifier: its kind, place and fingerprint, never the secret. Those of samples come last.",
         ("credential",),
-        ("kind", "scheme", "of", "bits", "encrypted", "rests on", "fingerprint", "place"),
+        ("kind", "scheme", "of", "bits", "encrypted", "rests on", "fingerprint", "place serves", "place"),
         """SELECT c.kind, c.scheme, coalesce(c.subject, ''), c.bits, c.encrypted, c.evidence,
-                  coalesce(c.fingerprint, ''), w.path || coalesce(':' || c.line, '')
-             FROM credential AS c JOIN place AS w ON w.content = c.content ORDER BY c.kind, c.scheme, w.path, c.line""",
+                  coalesce(c.fingerprint, ''),
+                  coalesce((SELECT s.serves FROM sample_place AS s WHERE s.content = c.content AND s.file = w.file), '')
+                    AS serves,
+                  w.path || coalesce(':' || c.line, '')
+             FROM credential AS c JOIN place AS w ON w.content = c.content
+            ORDER BY serves != '', c.kind, c.scheme, w.path, c.line""",
         truths=("encrypted",),
     ),
     Listing(
