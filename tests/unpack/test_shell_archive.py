@@ -55,6 +55,7 @@ def test_makeself(options: tuple[str, ...], tmp_path: Path) -> None:
     text = b"".join(reader.open(script.locator or 0))
     assert text.startswith(b"#!/bin/sh\n# This script was generated using Makeself")
     assert text.isascii()
+    assert identify(BytesSource(text), Limits()) is None
     packed = b"".join(reader.open(archive.locator or 0))
     with tarfile.open(fileobj=io.BytesIO(packed)) as inside:
         assert {name.removeprefix("./") for name in inside.getnames()} - {"."} == {"data", "setup.sh"}
@@ -102,6 +103,7 @@ def test_other_scripts(kind: str, tmp_path: Path) -> None:
     assert reader.format is FORMAT
     script, archive = parts(data)
     assert b"".join(reader.open(script.locator or 0)) == text
+    assert identify(BytesSource(text), Limits()) is None
     assert b"".join(reader.open(archive.locator or 0)) == done.stdout
     assert reader.detail["archive"] == "gzip"
     for one in mangled(data, count=80, hot=range(len(text) + 20)):
@@ -115,6 +117,7 @@ def test_ordinary_scripts_are_left_alone() -> None:
         b"#!/bin/sh\nexit 0\n\x1f\x8bno gzip at all",
         b"#!/usr/bin/perl\nprint <DATA>;\n__DATA__\nsome\ntext\n",
         b'#!/bin/sh\n# This script was generated using Makeself 2.4\nskip="7"\n',
+        b"#!/bin/sh\ntail -n +1 $1 | tail -n +0\nexit 0\n",
         b"#!",
     ):
         with pytest.raises(NotThisFormat):

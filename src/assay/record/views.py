@@ -95,6 +95,33 @@ VIEWS = {
                   count(w.path) AS places, group_concat(DISTINCT e.machine) AS machines, min(w.path) AS example
              FROM elf AS e JOIN place AS w ON w.content = e.content WHERE e.soname IS NOT NULL GROUP BY e.soname""",
     ),
+    "manifest_check": (
+        "Each file that a package's manifest names: whether it is there, and whether it has the stated SHA-256.",
+        """SELECT m.kind, m.name, m.algorithm, m.digest, k.sha256 AS found,
+                  CASE WHEN f.id IS NULL THEN 'absent' WHEN m.digest IS NULL THEN 'no digest stated'
+                       WHEN m.algorithm IS NOT 'sha256' THEN 'not compared' WHEN k.id IS NULL THEN 'not read'
+                       WHEN k.sha256 = m.digest THEN 'same' ELSE 'different' END AS state,
+                  m.path, m.line, f.id AS file, 'manifest_entry' AS family, m.id AS fact
+             FROM (SELECT e.*, c.path || own.path AS path,
+                          coalesce((SELECT max(n.id) FROM file AS n WHERE n.container = own.container AND n.path =
+                                           rtrim(own.path, replace(own.path, '/', '')) || ltrim(e.name, './')),
+                                   (SELECT max(n.id) FROM file AS n WHERE n.container = own.container
+                                       AND n.path = '/' || ltrim(e.name, './')),
+                                   (SELECT max(n.id) FROM file AS h JOIN container AS b ON b.file = h.id
+                                      JOIN file AS n ON n.container = b.id AND n.path = '/' || ltrim(e.name, './')
+                                     WHERE e.kind = 'rauc' AND h.container = own.container
+                                       AND h.path = '/bundle.squashfs'),
+                                   (SELECT max(n.id) FROM file AS h JOIN container AS b ON b.file = h.id
+                                      JOIN file AS i ON i.container = b.id LEFT JOIN container AS t ON t.file = i.id
+                                      JOIN file AS n ON n.container IN (b.id, t.id)
+                                           AND n.path = '/' || substr(e.name, 11)
+                                     WHERE e.kind = 'mender' AND e.name GLOB 'data/[0-9][0-9][0-9][0-9]/*'
+                                       AND h.container = own.container
+                                       AND h.path GLOB '/' || substr(e.name, 1, 9) || '.tar*')) AS named
+                     FROM manifest_entry AS e JOIN file AS own ON own.content = e.content
+                     JOIN container AS c ON c.id = own.container) AS m
+             LEFT JOIN file AS f ON f.id = m.named LEFT JOIN content AS k ON k.id = f.content""",
+    ),
     "subscriber_data": (
         "Every place where a subscriber's or device's identity would be written or kept.",
         """SELECT s.identifier, s.sink, s.text, s.evidence, w.path, s.line, s."offset",

@@ -38,8 +38,7 @@ _BINARY = re.compile(rb"[\0-\x06\x0e-\x1a\x1c-\x1f]")
 
 def _line(head: bytes, lines: int) -> int | None:
     """Return the offset at which so many lines have ended."""
-    ends = islice(re.finditer(rb"\n", head), lines - 1, None)
-    end = next(ends, None) if lines > 0 else None
+    end = next(islice(re.finditer(rb"\n", head), lines - 1, None), None) if lines > 0 else None
     return None if end is None else end.end()
 
 
@@ -53,6 +52,8 @@ def _makeself(source: Source, limits: Limits, head: bytes, version: bytes) -> Re
     sizes = stated.get("filesizes", b"").split()
     if start is None or not sizes or not all(size.isdigit() and len(size) < 16 for size in sizes) or len(sizes) > 256:
         raise NotThisFormat
+    if source.size <= start:
+        raise NotThisFormat  # the script alone, as it is listed
     compression = _COMPRESSION.search(head)
     coding = "base64" if compression and compression[1] == b"base64" else None
     if stated.get("decrypt_cmd"):
