@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from itertools import accumulate
+from zlib import adler32
 
 from .base import Format, Limits, NotThisFormat, Reader, Reference, Source
 from .parts import Detail, PartsReader, is_text, text
@@ -17,14 +18,20 @@ from .parts import Detail, PartsReader, is_text, text
 MAGIC = b"*#$^"
 FIXED = struct.Struct(">4sLB7s6L")
 BOARD = 64
+BLOCK = 22
+"""Bytes whose Adler-32 holds both sums, as they are: they stay below its modulus, 65521."""
 
 
 def netgear_sum(chunks: Iterable[bytes]) -> str:
     """Return the sum of bytes and the sum of its intermediate results (32 bits each, folded to 16), in hexadecimal."""
     low = high = 0
     for chunk in chunks:
-        high += low * len(chunk) + sum(accumulate(chunk))
-        low += sum(chunk)
+        blocks = [adler32(chunk[at : at + BLOCK]) for at in range(0, len(chunk), BLOCK)]
+        lows = [(block & 0xFFFF) - 1 for block in blocks]
+        before = list(accumulate(lows, initial=low))
+        low = before.pop()
+        high += BLOCK * sum(before) - (-len(chunk) % BLOCK) * before[-1]  # the last block may be shorter
+        high += sum(block >> 16 for block in blocks) - len(chunk)
     return f"{_fold(high):04x}{_fold(low):04x}"
 
 

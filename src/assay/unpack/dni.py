@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from .base import Format, Limits, NotThisFormat, Reader, Reference, Source
 from .parts import PartsReader
+from .stretch import byte_sum
 
 HEADER = 128
 
 
 def _sum(source: Source) -> str:
-    return f"{sum(sum(chunk) for chunk in source.chunks(0, source.size)) & 0xFF:02x}"
+    return f"{sum(map(byte_sum, source.chunks(0, source.size))) & 0xFF:02x}"
 
 
 def _open(source: Source, limits: Limits) -> Reader:

@@ -18,7 +18,7 @@ from .parts import Detail, PartsReader, crc32, text
 MAGIC = b"HWNP"
 FIXED = struct.Struct("<4s5L2xH2L")
 ITEM = struct.Struct("<4L256s16s64sL4x")
-ITEMS = 1 << 14
+ITEMS = 1024
 
 
 def _open(source: Source, limits: Limits) -> Reader:

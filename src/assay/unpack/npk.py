@@ -34,6 +34,7 @@ from .parts import Detail, PartsReader, text
 
 MAGIC = b"\x1e\xf1\xd0\xba"
 PART = struct.Struct("<HL")
+PARTS = 4096
 NAME = struct.Struct("<16s4sL")
 FILE = struct.Struct("<BB6sL4sLLLH")
 TYPES = {
@@ -183,8 +184,8 @@ def _open(source: Source, limits: Limits) -> Reader:
                 raise NotThisFormat
             reader.problem(f"no part at offset {at}", entries=1)
             break
-        if len(reader.parts) >= limits.entries:
-            raise LimitReached("entries", limits.entries)
+        if len(reader.parts) >= PARTS:
+            raise LimitReached("parts", PARTS)
         reader.header(at, PART.size, "part header")
         reader.part(b"%d-%s" % (len(reader.parts), TYPES.get(kind, b"type-%d" % kind)), data, size)
         if kind == FILES:

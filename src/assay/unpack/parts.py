@@ -31,6 +31,7 @@ from .base import (
     UnpackError,
     guarded,
 )
+from .stretch import byte_sum
 
 Detail = dict[str, str | int | bool | None]
 
@@ -224,8 +225,8 @@ def words(source: Source, offset: int, length: int, order: str) -> int:
     byte of a word.
     """
     first = second = 0
-    for chunk in source.chunks(offset, length, CHUNK):
-        first += sum(chunk[::2])  # a chunk is of even length, but for the last one
-        second += sum(chunk[1::2])
+    for chunk in source.chunks(offset, length, CHUNK):  # of even length, but for the last one
+        first += byte_sum(chunk[::2])
+        second += byte_sum(chunk[1::2])
     low, high = (first, second) if order == "little" else (second, first)
     return (low + (high << 8)) & 0xFFFF

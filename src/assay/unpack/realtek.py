@@ -77,5 +77,9 @@ FORMAT = Format(
         Reference("OpenWrt firmware-utils, mkedimaximg", "https://git.openwrt.org/project/firmware-utils.git"),
         Reference("OpenWrt wiki, Realtek RTL819x", "https://openwrt.org/docs/techref/hardware/soc/soc.realtek"),
     ],
-    limitations=["an image whose first section has a wrong sum or is cut is not recognised"],
+    limitations=[
+        "an image whose first section has a wrong sum or is cut is not recognised",
+        "not looked for inside other data",
+    ],
+    anywhere=False,  # its names are words, and only the sum over a section tells them apart
 )

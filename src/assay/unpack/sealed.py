@@ -27,7 +27,7 @@ SHRS_HEADER = 0x6DC
 
 def _open_shrs(source: Source, limits: Limits) -> Reader:
     head = source.pread(0, SHRS_HEADER)
-    if len(head) < SHRS_HEADER or any(head[SHRS.size : SHRS.size + 512]):
+    if len(head) < SHRS_HEADER or head[:4] != b"SHRS" or any(head[SHRS.size : SHRS.size + 512]):
         raise NotThisFormat
     _, size, used, iv, keyed, plain, encrypted = SHRS.unpack_from(head)
     if not 0 < used <= size or size % 16:

@@ -39,8 +39,9 @@ def _open(source: Source, limits: Limits) -> Reader:
     if starts and starts[0] >= size and starts[-1] < length and all(a < b for a, b in pairwise(starts)):
         for number, (start, end) in enumerate(pairwise([*starts, length])):
             reader.part(b"part%d" % number, start, end - start)
-    elif length <= source.size and _sum(source, length) == f"{stated:08x}":
-        # Some vendors keep versions and names where the offsets should be: only the sum tells that it is an image.
+    elif length == source.size and _sum(source, length) == f"{stated:08x}":
+        # Some vendors keep versions and names where the offsets should be: only the sum tells that it is an image. It
+        # is made for a whole file only, not for each place in a bigger one that looks like a header.
         reader.part(b"image", size, length - size)
         reader.problem(f"the header's offsets are no offsets: {', '.join(f'{offset:#x}' for offset in offsets)}")
     else:
@@ -59,7 +60,8 @@ FORMAT = Format(
         Reference("Linux, drivers/mtd/parsers/parser_trx.c", "https://github.com/torvalds/linux"),
     ],
     limitations=[
-        "fields that vendors keep in place of the offsets (product names, versions) are told as they are",
+        "fields that vendors keep in place of the offsets (product names, versions) are told as they are, and such an "
+        "image is recognised only as a whole file",
         "a trailer that a vendor adds after the image",
     ],
 )
