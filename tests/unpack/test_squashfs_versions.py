@@ -430,12 +430,13 @@ def test_damage_costs_what_is_damaged(
     tables = min(claim.offset for claim in reader.claims() if claim.what == "inode table")
     for at in range(10_000, tables, 200):  # the noise before is stored as it is
         data[at] ^= 0x55
-    assert [item for item in opened(bytes(data)).entries() if isinstance(item, Entry)] == found
+    reader = opened(bytes(data))
+    assert list(reader.entries()) == found
     lost = set()
     for entry in found:
         if entry.locator is not None:
             try:
-                content = b"".join(opened(bytes(data)).open(entry.locator))
+                content = b"".join(reader.open(entry.locator))
             except Malformed:
                 lost.add(entry.path)
             else:

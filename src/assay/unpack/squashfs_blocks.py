@@ -159,16 +159,19 @@ def told(number: int | None) -> Compressor | None:
     return COMPRESSORS.get(1 if number is None else number)
 
 
-def compressors(first: Compressor | None) -> Iterator[Compressor]:
-    """Yield the compressors to try on an image: the one that its superblock tells, the others, vendors' own last."""
-    if first:
-        yield first
+def others(first: Compressor | None, sample: bytes) -> Iterator[Compressor]:
+    """Yield the compressors to try on an image where what its superblock tells is wrong, vendors' own last.
+
+    Args:
+        first: what the superblock tells.
+        sample: a stored block, compressed; LZMA is not tried where it cannot begin in it.
+    """
     for other in COMPRESSORS.values():
         if other is not first:
             yield other
     yield Compressor("xz, another magic", _xz_renamed, _fields("<"))
     for frame in squashfs_lzma.frames():
-        if frame is not squashfs_lzma.STANDARD:
+        if frame is not squashfs_lzma.STANDARD and sample[frame.data : frame.data + 1] == b"\0":
             yield _framed(frame)
 
 
@@ -247,7 +250,13 @@ class Metadata:
         self.cache[start] = found
         return found
 
-    def _read(self, start: int) -> tuple[bytes, int]:
+    def stored(self, start: int) -> tuple[memoryview, bool]:
+        """Return the stored bytes of the block at a position, and whether they are compressed.
+
+        Raises:
+            Malformed: its length is none that a block has.
+            Truncated: it lies beyond the source.
+        """
         offset = self.base + start
         header = self.header
         stored = self.source.pread(offset, METADATA + header)
@@ -259,21 +268,20 @@ class Metadata:
             raise Malformed(f"metadata block at offset {offset} of {length} bytes")
         if header > 2 and stored[2] != 0xFF:
             raise Malformed(f"metadata block at offset {offset}: check byte {stored[2]:#x}")
-        length += header
-        data: bytes | memoryview = memoryview(stored)[header:length]
-        if len(stored) < length:
-            raise Truncated(
-                f"metadata block at offset {offset} of {length - header} bytes, the source has {self.source.size}"
-            )
+        if len(stored) < header + length:
+            raise Truncated(f"metadata block at offset {offset} of {length} bytes, the source has {self.source.size}")
+        return memoryview(stored)[header : header + length], not word & 0x8000
+
+    def _read(self, start: int) -> tuple[bytes, int]:
+        offset = self.base + start
+        stored, compressed = self.stored(start)
+        length = self.header + len(stored)
         try:
-            if word & 0x8000:
-                data = bytes(data)
-            else:
-                first = bytes(data[:1])
-                data = decode(self.compressor, data, METADATA)
-                self.first = self.first or first
+            data = decode(self.compressor, stored, METADATA) if compressed else bytes(stored)
         except Malformed as error:
             raise Malformed(f"metadata block at offset {offset}: {error}") from None
+        if compressed and not self.first:
+            self.first = bytes(stored[:1])
         if not data:
             raise Malformed(f"metadata block at offset {offset} is empty")
         self.extents[offset] = length

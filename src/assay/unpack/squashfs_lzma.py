@@ -62,15 +62,21 @@ class Frame:
         dictionary = max(4096, 1 << (limit - 1).bit_length())
         body = bytes(block[self.data :])
         try:
-            return _alone(properties, dictionary, size, body, limit)
+            out, _ = _alone(properties, dictionary, size, body, limit)
         except lzma.LZMAError:
             # An end mark before `limit` bytes, or one that the library refuses where the length is known.
-            return _alone(properties, dictionary, (1 << 64) - 1, body, limit)
+            out, ended = _alone(properties, dictionary, (1 << 64) - 1, body, limit)
+            if not ended:
+                raise
+        if self.size is not None and len(out) < size:
+            raise Malformed(f"LZMA data end after {len(out)} of {size} bytes")
+        return out
 
 
-def _alone(properties: int, dictionary: int, size: int, body: bytes, limit: int) -> bytes:
+def _alone(properties: int, dictionary: int, size: int, body: bytes, limit: int) -> tuple[bytes, bool]:
+    """Return what comes out, at most one byte more than `limit`, and whether the data have come to their end."""
     decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, MEMORY)
-    return decoder.decompress(struct.pack("<BIQ", properties, dictionary, size) + body, limit + 1)
+    return decoder.decompress(struct.pack("<BIQ", properties, dictionary, size) + body, limit + 1), decoder.eof
 
 
 def _byte(lc: int, lp: int, pb: int) -> int:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from itertools import islice
-from typing import Literal
 
 from .base import LimitReached, Limits, Malformed, Source, UnpackError, Unsupported
-from .squashfs_blocks import METADATA, Compressor, Metadata, compressors, told
+from .squashfs_blocks import COMPRESSORS, METADATA, Compressor, Metadata, others, told
 from .squashfs_inodes import LAYOUTS, NONE32, TYPES, Inode, number
 from .squashfs_superblock import FLAGS, NONE64, Order, Superblock
 
@@ -284,28 +283,29 @@ class Tables:
                 spans.append((start, start + header + stored))
         return spans
 
-    @property
-    def foreign(self) -> bool:
-        """The first blocks are of a compressor that this one takes as a guest only."""
-        return (self.inodes.first or self.directories.first) == self.compressor.guest
+    def sample(self) -> bytes:
+        """Return a compressed block as it is stored, of those that `proved` decodes; empty if there is none."""
+        for table, start in ((self.inodes, self.head.root >> 16), (self.inodes, 0), (self.directories, 0)):
+            try:
+                stored, compressed = table.stored(start)
+            except UnpackError:
+                continue
+            if compressed:
+                return bytes(stored)
+        return b""
 
-    def proof(self) -> Literal["none", "some", "full"]:
-        """Return how well the compressor explains the tables: "some" if inodes decode, "full" if names do too."""
+    def proved(self, *, names: bool) -> bool:
+        """Tell whether the compressor explains the tables: inodes decode, and if `names` so does the root directory."""
         inodes = self.head.directory_table - self.head.inode_table
         try:
             root = self.inode(self.head.root)
             self.inode(0)
-            if TYPES[root.kind] != "directory":
-                return "none"
+            listed = islice(self.names(self.head.root), PROOF if names else 0)
+            sound = all(at >> 16 < inodes and b"/" not in name and b"\0" not in name for at, name in listed)
         except UnpackError:
-            return "none"
-        try:
-            for reference, name in islice(self.names(self.head.root), PROOF):
-                if reference >> 16 >= inodes or b"/" in name or b"\0" in name:
-                    return "some"
-        except UnpackError:
-            return "some"
-        return "full"
+            return False
+        foreign = (self.inodes.first or self.directories.first) == self.compressor.guest
+        return TYPES[root.kind] == "directory" and sound and not foreign
 
 
 def find(source: Source, head: Superblock, limits: Limits) -> tuple[Tables, bool]:
@@ -316,14 +316,17 @@ def find(source: Source, head: Superblock, limits: Limits) -> tuple[Tables, bool
     Raises:
         Unsupported: none does, and the superblock names one that does not exist.
     """
-    lengths: list[Order] = ["<"] if head.order == "<" else [">", "<"] if head.major == 4 else [">"]
+    orders: list[Order] = [">", "<"] if head.order == ">" and head.major == 4 else [head.order]
     first = told(head.compressor)
-    for compressor in compressors(first):
-        for order in lengths:
-            tables = Tables(source, head, compressor, limits, order)
-            proof = tables.proof()
-            if (proof == "full" or (proof == "some" and compressor is first)) and not tables.foreign:
-                return tables, True
+    for order in orders:
+        tables = Tables(source, head, first or COMPRESSORS[1], limits, order)
+        if first and tables.proved(names=False):
+            return tables, True
+        if sample := tables.sample():
+            for compressor in others(first, sample):
+                tables = Tables(source, head, compressor, limits, order)
+                if tables.proved(names=True):
+                    return tables, True
     if first is None:
         raise Unsupported(f"compressor {head.compressor}")
-    return Tables(source, head, first, limits, lengths[0]), False
+    return Tables(source, head, first, limits, orders[0]), False
