@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import lzma
 import random
+import shutil
 import struct
+import subprocess
 
 import pytest
 
@@ -181,6 +183,14 @@ def test_zimage(order: str, table: bool, kind: str) -> None:
         assert max(claim.offset + claim.length for claim in claims) == len(data)
         assert sum(claim.length for claim in claims) in (len(data), len(data) - 4)
         assert reader.detail["compression"] == kind
+
+
+@pytest.mark.skipif(not shutil.which("lzop"), reason="lzop is not installed")
+def test_zimage_of_lzop() -> None:
+    packed = subprocess.run(["lzop", "-c"], input=VMLINUX, check=True, capture_output=True).stdout
+    for table in (True, False):
+        data = arm(packed + struct.pack("<I", len(VMLINUX)), table=table)
+        assert contents(zimage.FORMAT.open(BytesSource(data), Limits())) == {b"vmlinux.lzop": packed}
 
 
 def test_zimage_with_device_trees_behind_it() -> None:

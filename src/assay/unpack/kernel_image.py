@@ -23,7 +23,7 @@ COMPRESSIONS = {
     b"\xfd7zXZ\0": "xz",
     b"BZh": "bzip2",
     b"]\0\0": "lzma",
-    b"\x89LZO\0\r\n\x1a\n": "lzo",
+    b"\x89LZO\0\r\n\x1a\n": "lzop",
     b"\x02!L\x18": "lz4",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
