@@ -30,6 +30,7 @@ from .base import (
     Truncated,
     UnpackError,
 )
+from .clusters import Chain, follow
 from .dos import ATTRIBUTES, CREATED, DIRECTORY, attribute_words, dos_time
 from .fat_structures import NAMES, Geometry, LongName, Record, is_sane, parse_boot, records
 from .tree import walk
@@ -39,12 +40,6 @@ PARTS = ("", "files and directories", "free cluster", "bad cluster")
 BITS = {16: "H", 32: "I"}
 DIRECTORY_BYTES = 65536 * 32
 """Longest directory (Microsoft's limit on its records)."""
-
-
-class Chain(list[tuple[int, int]]):
-    """Stretches of clusters (first, number) of a file; `fault` says why there are no more."""
-
-    fault: str | None = None
 
 
 class FatReader(Reader):
@@ -91,45 +86,8 @@ class FatReader(Reader):
         return out
 
     def _chain(self, first: int, most: int, mark: int = 0) -> Chain:
-        """Return a chain of at most `most` clusters; with `mark`, mark them, and end where one was marked before.
-
-        A cycle ends where a stretch begins for the second time, so no more than one lap is walked in vain.
-        """
-        table, top = self.table, min(len(self.table), self.head.clusters + 2)
-        mask, parts = (1 << min(28, self.head.bits)) - 1, self._parts if mark else b""
-        chain = Chain()
-        starts: set[int] = set()
-        cluster, total = first, 0
-        while total < most:
-            if not 2 <= cluster < top:
-                if cluster >= mask - 7:
-                    break
-                chain.fault = f"cluster {cluster} of {self.head.clusters + 2} after {total}"
-                break
-            if cluster in starts:
-                chain.fault = f"the chain returns to cluster {cluster}"
-                break
-            starts.add(cluster)
-            begin = at = cluster
-            room = most - total
-            while True:
-                if mark:
-                    if parts[at]:
-                        chain.fault = f"cluster {at} is also of another file or place"
-                        break
-                    self._parts[at] = mark
-                cluster = table[at] & mask
-                at += 1
-                if cluster != at or at >= top or at - begin >= room:
-                    break
-            if at > begin:
-                chain.append((begin, at - begin))
-                total += at - begin
-            if chain.fault:
-                break
-        if chain.fault is None and total >= most:
-            chain.fault = "" if cluster >= mask - 7 else f"the chain goes on after {total} clusters"
-        return chain
+        top, bits = min(len(self.table), self.head.clusters + 2), min(28, self.head.bits)
+        return follow(self.table, top, (1 << bits) - 1, first, most, self._parts if mark else None, mark)
 
     def _place(self, cluster: int) -> int:
         return self.head.data + (cluster - 2) * self.head.cluster
