@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assay.facts.manifest import ManifestEntry, PackageStatement
-from assay.inspect import mender, ovf, rauc_manifest, sol004, swupdate, tosca
+from assay.inspect import mender, ovf, rauc_manifest, sol004, swupdate, tosca, xapp
 from assay.inspect.base import ContentInspector
 
 from ..support.memory_tree import inspect
@@ -198,7 +198,17 @@ def test_descriptors() -> None:
     assert inspect(tosca.INSPECTOR, b"kind: Deployment\n") == []
 
 
-@pytest.mark.parametrize("inspector", [sol004, ovf, swupdate, rauc_manifest, mender, tosca])
+def test_xapp() -> None:
+    text = b'{\n  "xapp_name": "anr",\n  "version": "1.2",\n  "vendor": "Maker",\n  "containers": [{"name": "anr"}]\n}'
+    assert xapp.INSPECTOR.wants_head is not None
+    assert xapp.INSPECTOR.wants_head(text)
+    assert inspect(xapp.INSPECTOR, text) == [
+        PackageStatement(kind="oran", name="anr", version="1.2", provider="Maker", format="xapp", line=2)
+    ]
+    assert inspect(xapp.INSPECTOR, b'["xapp_name"]') == []
+
+
+@pytest.mark.parametrize("inspector", [sol004, ovf, swupdate, rauc_manifest, mender, tosca, xapp])
 def test_hostile(inspector: object) -> None:
     found: ContentInspector = inspector.INSPECTOR  # type: ignore[attr-defined]
     texts = [MF + CMS, SW, SW_JSON, VNFD.decode(), "{" * 5000, "[image." * 3000, "Source:\n" * 30_000, "x" * 100_000]

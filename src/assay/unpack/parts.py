@@ -138,7 +138,7 @@ class PartsReader(Reader):
             case [int(offset), int(length), "base64"] if offset >= 0 and length >= 0:
                 return guarded(self._base64(offset, length), self.limits, self.source.size)
             case [int(), int(), "encrypted"]:
-                raise Encrypted("the vendor's encryption; the header names no key")
+                raise Encrypted("encrypted or disguised by its maker; nothing is decrypted here")
         raise Malformed(f"no such part: {locator!r}")
 
     def _base64(self, offset: int, length: int) -> Iterator[bytes]:
