@@ -104,6 +104,7 @@ INSPECTOR = ContentInspector(
     version=1,
     families=(Directive, Identity),
     inspect=inspect,
+    head_begins=(MAGIC,),
     wants_head=lambda head: head.startswith(MAGIC),
     max_size=1 << 30,
     containers=True,
