@@ -9,7 +9,7 @@ class Chain(list[tuple[int, int]]):
     """Stretches of clusters (first, number) of a file."""
 
     fault: str | None = None
-    """Why there are no more: None if the chain ended by itself, empty if it ended where it was to, else what is wrong."""
+    """Why there are no more: None if it ended by itself, empty if it ended where it was to, else what is wrong."""
 
 
 def follow(
