@@ -398,6 +398,30 @@ def test_devices_and_holes() -> None:
     assert listed(opened(bytes(image)))[b"f1"].device == (259, 300)
 
 
+def test_long_prefixes_of_names() -> None:
+    """An inode with extended attributes of its own, one with a long prefix, and a table of prefixes."""
+    records = b"".join(
+        struct.pack("<BBH", len(name), index, len(value)) + name + value + bytes(-(len(name) + len(value)) % 4)
+        for name, index, value in ((b"note", 1, b"hello"), (b"selinux", 6, b"label"), (b"x", 0x81, b"long"))
+    )
+    image = bytearray(written([(0, 0, 0, bytes(12) + records)], bytes(BLOCK), 0x40))
+    struct.pack_into("<H", image, 96 * 32 + 2, 1 + len(records) // 4)
+    prefixes = b"".join(
+        struct.pack("<HB", 1 + len(infix), index) + infix + bytes(-(3 + len(infix)) % 4)
+        for index, infix in ((1, b"a."), (4, b"overlay."))
+    )
+    image[8 * BLOCK : 8 * BLOCK + len(prefixes)] = prefixes
+    struct.pack_into("<BI", image, 1024 + 91, 2, 8 * BLOCK // 4)
+    struct.pack_into("<I", image, 1028, crc32c(bytes(image[1024:1028]) + bytes(4) + bytes(image[1032:BLOCK])))
+    reader = opened(bytes(image))
+    assert listed(reader)[b"f0"].xattrs == {
+        "user.note": b"hello",
+        "security.selinux": b"label",
+        "trusted.overlay.x": b"long",
+    }
+    assert any(claim.what == "prefixes of extended attributes" for claim in reader.claims())
+
+
 def test_impossible_superblocks() -> None:
     good = written([], b"", 0)
     assert listed(opened(good)).keys() == {b""}

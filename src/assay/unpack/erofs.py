@@ -102,7 +102,9 @@ class ErofsReader(Reader):
         head = self.head
         self._cover = Cover()
         self._listed = set()
-        self._directory_room = self._maps_room = self.source.size
+        # Neither directories in blocks nor lists of chunks and clusters overlap in a sound image.
+        self._maps_room = self.source.size
+        self._directory_room = self.source.size + self.limits.metadata_bytes
         self._cover.add(0, OFFSET, "boot code" if self.source.pread(0, OFFSET).strip(b"\0") else "padding")
         self._cover.add(OFFSET, OFFSET + head.length, "superblock")
         if head.incompat & 0x2:
@@ -236,7 +238,7 @@ class ErofsReader(Reader):
     def _children(self, number: int) -> Iterator[tuple[int, bytes]]:
         inode = self._inode(number)
         self._directory_room -= inode.size
-        if self._directory_room < 0 and inode.layout not in (INDEXED, COMPACT):
+        if self._directory_room < 0:
             raise Malformed("directories share blocks: together they are longer than the image")
         size = self.head.block_size
         failure = None
@@ -432,13 +434,13 @@ class ErofsReader(Reader):
         self._cover.add(inode.at, inode.end, "inodes")
         if inode.mode >> 12 not in (4, 8, 10) or not inode.size:
             return
-        self._maps_room -= inode.size >> self.head.block_bits
-        if self._maps_room < -(1 << 32):
-            return
         try:
             if inode.layout in (INDEXED, COMPACT):
                 clusters = Clusters(self.source, self.head, inode)
                 tail = clusters.end()
+                self._maps_room -= tail - inode.end
+                if self._maps_room < 0:
+                    return
                 self._cover.add(inode.end, tail, "inodes")
                 for extent in clusters.extents():
                     if extent.form in (FRAGMENT, HOLE):
@@ -449,6 +451,9 @@ class ErofsReader(Reader):
                 record = 8 if inode.start & 0x20 else 4
                 count = -(-inode.size // (self.head.block_size << (inode.start & 0x1F)))
                 start = inode.end + -inode.end % record
+                self._maps_room -= count * record
+                if self._maps_room < 0:
+                    return
                 self._cover.add(inode.end, start + count * record, "inodes")
                 parts = [(where, length) for where, length in self._chunks(inode) if where is not None]
             else:
