@@ -261,8 +261,10 @@ def test_encrypted_names_and_files_are_named(tree: Path, tmp_path: Path) -> None
     found = [item for item in listed(data).values() if item.type == "regular"]
     assert len(found) == len(FILES) + 151
     assert {item.size for item in found} >= {len(content) for content in FILES.values()}
-    with pytest.raises(Encrypted):
-        body(data, found[0])
+    for item in found:
+        if item.nlink == 1:  # mkfs.ubifs does not encrypt what has two names
+            with pytest.raises(Encrypted):
+                body(data, item)
     assert sum(problem.detail == "the target is encrypted" for problem in problems(data)) == 3
     assert opened(data).detail["flags"] == "double_hash encryption"
 

@@ -70,7 +70,8 @@ class _Fragment(NamedTuple):
 
     start: int
     end: int
-    node: int
+    node: Inode
+    at: int
     """Offset of the node in the source."""
 
 
@@ -232,13 +233,13 @@ class Jffs2Reader(Reader):
                     yield b"".join(parts)
                     parts, held = [], 0
                     yield from _zeros(fragment.start - position)
-                node = self._node(fragment.node)
+                node = fragment.node
                 if node.compression == 1:
                     yield b"".join(parts)
                     parts, held = [], 0
                     yield from _zeros(fragment.end - fragment.start)
                 else:
-                    data = self._data(node, fragment.node)
+                    data = self._data(node, fragment.at)
                     parts.append(data[fragment.start - node.offset : fragment.end - node.offset])
                     held += fragment.end - fragment.start
             except UnpackError:
@@ -260,7 +261,7 @@ class Jffs2Reader(Reader):
             node = self._node(at)
             start, end = node.offset, min(node.offset + node.decoded, size)
             if start < end:
-                _insert(taken, start, end, at)
+                _insert(taken, _Fragment(start, end, node, at))
         return taken
 
     # Claims
@@ -280,15 +281,16 @@ class Jffs2Reader(Reader):
         return claims
 
 
-def _insert(taken: list[_Fragment], start: int, end: int, node: int) -> None:
+def _insert(taken: list[_Fragment], fragment: _Fragment) -> None:
     """Add what of a part is not taken yet; `taken` stays in order and without overlaps."""
-    at = bisect_right(taken, start, key=lambda fragment: fragment.end)
+    start, end = fragment.start, fragment.end
+    at = bisect_right(taken, start, key=lambda other: other.end)
     while start < end:
         if at == len(taken) or end <= taken[at].start:
-            taken.insert(at, _Fragment(start, end, node))
+            taken.insert(at, fragment._replace(start=start))
             return
         if start < taken[at].start:
-            taken.insert(at, _Fragment(start, taken[at].start, node))
+            taken.insert(at, fragment._replace(start=start, end=taken[at].start))
             at += 1
         start = taken[at].end
         at += 1

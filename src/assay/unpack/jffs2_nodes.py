@@ -23,6 +23,7 @@ from typing import NamedTuple
 from lzallright import LZOCompressor, LZOError
 
 from .base import Malformed, Unsupported
+from .inflate import inflate
 
 HEADER = 12
 ACCURATE = 0x2000
@@ -119,7 +120,7 @@ def _rtime(data: bytes, size: int) -> bytes:
 
 
 def _zlib(data: bytes, size: int) -> bytes:
-    return zlib.decompressobj().decompress(data, size)
+    return inflate(data, size, raw=False)
 
 
 def _lzo(data: bytes, size: int) -> bytes:

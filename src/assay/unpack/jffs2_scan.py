@@ -137,8 +137,9 @@ class Scan:
         """
         first = self.source.pread(at, 4)
         if first in (b"\xff" * 4, bytes(4)):
-            end = at
-            while data := self.source.pread(end, min(CHUNK, size - end)):
+            end, step = at, 1024  # most runs end soon, with the eraseblock
+            while data := self.source.pread(end, min(step, size - end)):
+                step = min(4 * step, CHUNK)
                 rest = len(data.lstrip(first[:1]))
                 end += len(data) - rest
                 if rest:

@@ -312,8 +312,10 @@ class UbifsReader(Reader):
                     while current and current >> 16 < where:
                         current = next(used, 0)
                     what = "nodes" if current >> 16 == where else "obsolete nodes"
-                explained.add(base + node.at, base + node.at + node.length, what)
                 at = node.at + node.length
+                if node.kind != PADDING and not raw[at : at + -at % 8].strip(b"\0\xce\xff"):
+                    at = min(at + -at % 8, len(raw))
+                explained.add(base + node.at, base + at, what)
                 if node.kind == PADDING and node.length >= 28:
                     length = int.from_bytes(raw[node.at + 24 : node.at + 28], "little")
                     if not raw[at : at + length].strip(b"\0") and at + length <= len(raw):
@@ -336,13 +338,10 @@ class UbifsReader(Reader):
         return "superblock"
 
     def _gap(self, explained: Stretches, raw: bytes, start: int, end: int, base: int) -> None:
-        """Explain bytes between nodes: alignment, 0xCE where a padding node does not fit, erased flash."""
-        aligned = min(start + -start % 8, end)
-        if not raw[start:aligned].strip(b"\0\xce\xff"):
-            explained.add(base + start, base + aligned, "padding")
-        rest = raw[aligned:end]
-        if not rest.strip(b"\xff") or (len(rest) < 32 and not rest.strip(b"\xce")):
-            explained.add(base + aligned, base + end, "padding")
+        """Explain bytes between nodes: 0xCE where a padding node does not fit, erased flash."""
+        between = raw[start:end]
+        if not between.strip(b"\xff") or (len(between) < 32 and not between.strip(b"\xce")):
+            explained.add(base + start, base + end, "padding")
 
     def _properties(self, explained: Stretches, raw: bytes, base: int) -> None:
         """Explain an eraseblock of the tree of properties, whose records have no header; erased flash follows them."""

@@ -19,6 +19,7 @@ import zstandard
 from lzallright import LZOCompressor, LZOError
 
 from .base import Malformed, Unsupported
+from .inflate import inflate
 
 MAGIC = b"\x31\x18\x10\x06"
 HEADER = struct.Struct("<4sIQIBB2x")
@@ -308,7 +309,7 @@ def block(raw: bytes | memoryview) -> bytes:
         elif compression == 1:
             out = LZOCompressor.decompress(stored, BLOCK)
         elif compression == 2:
-            out = zlib.decompressobj(-15).decompress(stored, BLOCK + 1)
+            out = inflate(stored, BLOCK + 1, raw=True)
         elif compression == 3:
             # The library allocates what the frame header declares.
             if zstandard.frame_content_size(stored) > BLOCK:
