@@ -315,7 +315,7 @@ def test_the_journal_is_applied(image: bytes) -> None:
         # Deleted while open and then linked again.
         inode(empty, 1040, nlink=0),
         inode(empty, 1041, nlink=1, mode=0o100600),
-        node(5, struct.pack("<I", 0), 0)[:32],
+        node(5, struct.pack("<I", 4), 0),
     )
     assert problems(data) == []
     after = listed(data)
