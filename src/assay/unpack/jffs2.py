@@ -85,6 +85,8 @@ class Jffs2Reader(Reader):
         self.layout = layout
         self.scan = Scan(source, layout, limits)
         counts = self.scan.counts
+        # Deleted files have nodes and no name until the flash is needed, so they are told, and not a problem.
+        named = {number for names in self.scan.names.values() for _, number in names.values()}
         self.erase_size = math.gcd(*self.scan.marks)
         self.detail = {
             "byte_order": "little" if layout is LITTLE else "big",
@@ -96,21 +98,15 @@ class Jffs2Reader(Reader):
             "erase_size": self.erase_size or None,
             "compression": " ".join(COMPRESSIONS.get(n, str(n)) for n in sorted(self.scan.compressions)),
             "inodes": len(self.scan.inodes),
+            "unlinked_inodes": len(self.scan.inodes.keys() - named - {_ROOT}),
         }
-        self._listed: set[int] = set()
 
     # Listing
 
     def entries(self) -> Iterator[Entry | Problem]:
-        """List the tree in preorder, directories in the order of their versions, the root first with an empty path.
-
-        Sets `detail["unlinked_inodes"]`: inodes that have nodes and no name. Deleted files are such until the flash is
-        needed, so they are not a problem.
-        """
-        self._listed = set()
+        """List the tree in preorder, directories in the order of their versions, the root first with an empty path."""
         yield from self.scan.problems
         yield from walk(_ROOT, self._describe, self._children, self.limits)
-        self.detail["unlinked_inodes"] = sum(1 for number in self.scan.inodes if number not in self._listed)
 
     def _node(self, at: int) -> Inode:
         return Inode(*self.layout.inode.unpack_from(self.source.exactly(at, FIXED[INODE])))
@@ -144,7 +140,6 @@ class Jffs2Reader(Reader):
         kind = _TYPES.get(node.mode >> 12)
         if kind is None:
             raise Malformed(f"inode {number} has mode {node.mode:#o}")
-        self._listed.add(number)
         problem = None
         entry = Entry(
             path=path,
