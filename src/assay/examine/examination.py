@@ -16,6 +16,7 @@ import msgspec
 
 from assay.facts.structure import Artefact, Container, File, Xattr
 from assay.unpack.base import FileSource, Limits, Problem
+from assay.unpack.carved import SMALLEST
 
 from . import directory
 from .ledger import Ledger
@@ -26,6 +27,8 @@ from .stretches import gap
 
 BATCH_BYTES = 8 << 20
 BATCH_ITEMS = 512
+RESTS = 1_000
+"""Stretches of one container that are searched, of those that it does not explain."""
 
 
 class Changed(Exception):
@@ -109,8 +112,9 @@ class Examination:
         row = (
             self.resumed
             and self.ledger.record.db.execute(
-                "SELECT id, complete, listed FROM container WHERE artefact = ? AND file IS ? AND format != 'image'",
-                (box.artefact, file),
+                """SELECT id, complete, listed FROM container
+                    WHERE artefact = ? AND file IS ? AND path = ? AND format != 'image'""",
+                (box.artefact, file, box.path),
             ).fetchone()
         )
         if row:
@@ -143,6 +147,7 @@ class Examination:
                 file=file,
                 format=box.format,
                 path=box.path,
+                offset=box.offset,
                 depth=box.depth,
                 size=None if box.folder is not None else box.size,
             )
@@ -211,10 +216,12 @@ class Examination:
         if not box.relisted:
             if listed.error is not None:
                 self.ledger.unread(box, listed.error, scope="rest")
-            self.ledger.regions(box, listed.stretches)
+            self.regions(box, listed.stretches)
             self.ledger.record.update(Container, box.id, listed=box.seen, stored=box.stored)
             if listed.detail:
                 self.ledger.record.update(Container, box.id, detail=listed.detail)
+        else:
+            self.resume_rests(box)
         groups = sorted(box.groups.values(), key=lambda group: group.seq)
         box.groups = {group.seq: group for group in groups}
         self.resolve_links(box, groups)
@@ -321,9 +328,37 @@ class Examination:
             for number in group.files:
                 self.ledger.record.update(File, number, content=state.id)
         if not group.only_container:
-            self.ledger.regions(box, result.stretches)
+            self.regions(box, result.stretches)
         if result.nested is not None or result.inner is not None:
             self.enter(job, group, result)
+
+    def regions(self, box: Box, stretches: Sequence[Stretch]) -> None:
+        """Write down what explains a container's bytes, and have the bytes searched that nothing explains."""
+        rests: list[Stretch] = []
+        if box.format != "carved" and box.handle is not None and box.depth + 1 < self.limits.depth:
+            rests = [s for s in stretches if s.kind == "unknown" and s.length >= SMALLEST][:RESTS]
+        for rest in rests:
+            rest.kind, rest.by, rest.entropy = "explained", f"carved: @{rest.offset:#x}", None
+        self.ledger.regions(box, stretches)
+        for rest in rests:
+            self.search(box, rest.offset, rest.length)
+
+    def search(self, box: Box, offset: int, length: int) -> None:
+        """Have bytes of a container searched that it does not explain."""
+        child = Box(
+            0, box.artefact, f"{box.path}/@{offset:#x}!", box.depth + 1, handle=box.handle, start=box.start + offset,
+            size=length, format="carved", parent=box, offset=offset,
+        )  # fmt: skip
+        opened = self.open_box(child, None)
+        if opened is not None:
+            box.outstanding += 1
+            self.queue(Job(opened), first=True)
+
+    def resume_rests(self, box: Box) -> None:
+        """Go on with the bytes of a container that an earlier part of the run began to search."""
+        sql = "SELECT offset, size FROM container WHERE parent = ? AND offset IS NOT NULL AND NOT complete"
+        for offset, size in self.ledger.record.db.execute(sql, (box.id,)).fetchall():
+            self.search(box, offset, size)
 
     def account(self, job: Job) -> None:
         """Name what a finished job has not reported: nothing that was listed may be passed over."""

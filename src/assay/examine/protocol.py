@@ -41,6 +41,8 @@ class ListTask(msgspec.Struct, array_like=True, tag="list"):
     start: int
     size: int
     limits: Limits
+    rest: bool = False
+    """It is bytes that a container does not explain: search them for containers."""
 
 
 class ReadTask(msgspec.Struct, array_like=True, tag="read"):

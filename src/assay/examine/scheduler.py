@@ -190,7 +190,7 @@ class Scheduler:
             return
         if job.groups is None:
             assert box.handle is not None
-            worker.task = ListTask(box.id, box.start, box.size, self.limits)
+            worker.task = ListTask(box.id, box.start, box.size, self.limits, box.offset is not None)
             fds = [box.handle.fd]
             self.what = box.path or box.format
         else:

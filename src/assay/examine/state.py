@@ -61,6 +61,8 @@ class Box:
     folder: Path | None = None
     format: str = "raw"
     parent: Box | None = None
+    offset: int | None = None
+    """Where it begins in its parent, if it is bytes that the parent does not explain."""
     groups: dict[int, Group] = field(default_factory=dict)
     links: list[tuple[int, int, str, str]] = field(default_factory=list)
     """Hard links by name: position, fact, path, target."""

@@ -33,12 +33,12 @@ def cover(source: Source, claims: Iterable[Claim], format: str) -> list[Stretch]
             continue
         if start > at:
             out.append(gap(source, at, start - at))
-        by = f"{format}: {claim.what}"
+        kind, by = ("padding", claim.what) if claim.padding else ("explained", f"{format}: {claim.what}")
         last = out[-1] if out else None
-        if last is not None and last.kind == "explained" and (last.by == by or len(out) > MOST):
+        if last is not None and last.kind == kind and (last.by == by or (kind == "explained" and len(out) > MOST)):
             last.length += end - start
         else:
-            out.append(Stretch(start, end - start, "explained", by))
+            out.append(Stretch(start, end - start, kind, by))
         at = end
     if at < source.size:
         out.append(gap(source, at, source.size - at))

@@ -42,6 +42,7 @@ from assay.unpack.base import (
     Window,
     guarded,
 )
+from assay.unpack.carved import SMALLEST, Carved, holds_something
 
 from .listing import file_fact
 from .protocol import (
@@ -268,7 +269,9 @@ class Worker:
         cpu_budget(limits.cpu_seconds)
         source: Source = Window(FileSource(fd), task.start, task.size)
         try:
-            reader = unpack.identify(source, limits)
+            reader = None if task.rest else unpack.identify(source, limits)
+            if reader is None and (task.rest or holds_something(source, limits)):
+                reader = Carved(source, limits)
         except (Exception, MemoryError) as error:
             self.channel.send(Listed([], problem(error)))
             os.close(fd)
@@ -498,11 +501,20 @@ class Worker:
         except (Exception, MemoryError):
             found = unpack.candidates(h.head)
             name = found[0].name if found else None
+        if name is None and result.kind == "data" and task.format != "carved":
+            try:
+                name = "carved" if holds_something(h.source, task.limits) else None
+            except (Exception, MemoryError) as error:
+                result.problem = result.problem or problem(error)
         if name is None:
             return
         result.kind = name
-        if reader is not None and reader.format.stream and self.may_inline(task, h):
-            self.read_stream(task, h, reader)
+        if (
+            reader is not None
+            and reader.format.stream
+            and self.may_inline(task, h)
+            and self.read_stream(task, h, reader)
+        ):
             return
         if h.where is None:
             h.where = (True, self.spool_bytes(h))
@@ -512,16 +524,23 @@ class Worker:
         """Tell whether a stream is small enough, and not inside another, to be read at once."""
         return task.inline and h.inside is None and not h.item.only_container and h.result.size <= INLINE
 
-    def read_stream(self, task: ReadTask, h: Held, reader: Reader) -> None:
-        """Read a small stream together with the file that it is: thousands of them are common in documentation."""
+    def read_stream(self, task: ReadTask, h: Held, reader: Reader) -> bool:
+        """Read a small stream together with the file that it is: thousands of them are common in documentation.
+
+        Returns:
+            Whether it is done: bytes behind the stream must be searched, and it is opened for that like any container.
+        """
         (entry,) = reader.entries()
         assert isinstance(entry, Entry)
         file = file_fact(0, 0, entry)
         item = Item(0, [file.path], None if entry.locator is None else encode(entry.locator), entry.size)
         inner = Held(item, Result(0), self.wishes.by_path(item.paths), inside=h.item.seq)
         self.fetch(task, inner, reader, h.source)
+        if any(s.kind == "unknown" and s.length >= SMALLEST for s in inner.result.stretches):
+            return False
         h.result.inner = inner.stream = Inner(opened(reader), file, inner.result)
         self.inner.append(inner)
+        return True
 
     def spool_bytes(self, h: Held) -> int:
         """Write a content that is in memory to the spool of this task, and return its offset there."""

@@ -52,13 +52,20 @@ class Container(RecordFact, frozen=True, kw_only=True, array_like=True):
 
     artefact: Annotated[int, doc("artefact it is (in)")]
     parent: Annotated[int | None, doc("container that holds it; empty for the artefact itself")]
-    file: Annotated[int | None, doc("file that it is; empty for the artefact itself")]
+    file: Annotated[int | None, doc("file that it is; empty for the artefact itself, and for unexplained bytes")]
     format: Annotated[str, doc("name of the format")]
     path: Annotated[
-        str, doc("where it is: paths of the holding files, each ended by '!'; empty for the artefact itself")
+        str,
+        doc(
+            "where it is: paths of the holding files, each ended by '!', and @OFFSET! for bytes that a container does not "
+            "explain; empty for the artefact itself"
+        ),
     ]
-    depth: Annotated[int, doc("containers around it")]
-    size: Annotated[int | None, doc("length of its bytes", unit="bytes")]
+    offset: Annotated[
+        int | None, doc("where it begins in its parent, if it is bytes that the parent does not explain", unit="bytes")
+    ] = None
+    depth: Annotated[int, doc("containers around it")] = 0
+    size: Annotated[int | None, doc("length of its bytes", unit="bytes")] = None
     declared: Annotated[
         int | None, doc("entries that its own header declares; empty where the format has no count")
     ] = None

@@ -275,6 +275,8 @@ class Claim(msgspec.Struct, array_like=True):
     length: int
     what: str
     """The part, in the format's own words: superblock, inode table, data, padding, ..."""
+    padding: bool = False
+    """One repeated byte outside of all structure, and `what` is that byte (0x00, 0xff): erased or never written."""
 
 
 class Reader(ABC):
@@ -364,6 +366,8 @@ class Format:
     """Bytes near the end by which the format is known too: `open` is tried on every source that may hold them."""
     smallest: int = 0
     """Sources of fewer bytes are not of this format."""
+    end: Callable[[Source], int | None] | None = None
+    """For a format that is read from its end: returns where a container that begins with the source ends, or None."""
     anywhere: bool = True
     """Looked for at every offset of bytes that nothing else explains, not only where a file begins. Not for a format
     whose magic is too weak for that: shorter than three bytes, or common in other data."""

@@ -148,6 +148,7 @@ FORMAT = Format(
     open=open_mbr,
     magics=((510, SIGNATURE),),
     priority=-10,
+    anywhere=False,
     references=(
         Reference(
             "UEFI Specification 2.10, section 5.2 (legacy master boot record)",

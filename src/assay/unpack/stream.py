@@ -165,6 +165,7 @@ class StreamReader(Reader):
         self.header = header
         self.decoded = decoded
         self.detail = detail
+        self.cut = False
         self.entry = Entry(name, "regular", locator=0, mtime=mtime)
 
     def entries(self) -> Iterator[Entry | Problem]:
@@ -179,10 +180,17 @@ class StreamReader(Reader):
 
     def _used(self) -> Iterator[bytes]:
         self.consumed = None
-        self.consumed = yield from self.decoded(self.source, self.limits)
+        self.cut = False
+        try:
+            self.consumed = yield from self.decoded(self.source, self.limits)
+        except Truncated:
+            self.cut = True
+            raise
 
     def claims(self) -> list[Claim]:
         """See `Reader.claims` and `Reader.consumed`."""
+        if self.cut:
+            return [Claim(0, self.source.size, "stream without its end")]
         if self.consumed is None:
             return [Claim(0, self.header, "header")]
         found = [Claim(0, self.consumed, "stream")]

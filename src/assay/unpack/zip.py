@@ -42,6 +42,7 @@ from .zipdirectory import (
     STRONG,
     Central,
     Directory,
+    archive_end,
     extras,
     find_directory,
     read_central,
@@ -313,6 +314,7 @@ FORMAT = Format(
     open=open_zip,
     magics=((0, b"PK\3\4"), (0, b"PK\5\6")),
     tail=b"PK\x05\x06",
+    end=archive_end,
     references=(
         Reference("APPNOTE.TXT, .ZIP File Format Specification 6.3.10", "https://support.pkware.com/pkzip/appnote"),
         Reference("Info-ZIP extra field list (extrafld.txt)", "https://infozip.sourceforge.net/"),

@@ -110,6 +110,35 @@ def find_directory(source: Source) -> Directory | None:
     return None
 
 
+def archive_end(source: Source) -> int | None:
+    """Return where the archive ends that begins with the source, whatever follows it; None if none begins there."""
+    at = 0
+    while True:  # local headers, as far as they say how long their data are (section 4.3.7)
+        header = source.pread(at, LOCAL.size)
+        if len(header) < LOCAL.size or header[:4] != b"PK\3\4":
+            break
+        _, _, flags, _, _, _, _, compressed, _, name, extra = LOCAL.unpack(header)
+        if flags & DESCRIPTOR or compressed == 0xFFFFFFFF:
+            break
+        at += LOCAL.size + name + extra + compressed
+    if header[:2] != b"PK":
+        return None
+    kept = b""
+    for chunk in source.chunks(at):
+        block = kept + chunk
+        place = block.find(b"PK\5\6")
+        while place >= 0:
+            end = at - len(kept) + place
+            record = source.pread(end, END.size)
+            found = check_end(source, end, record) if len(record) == END.size else None
+            if found is not None and not found.shift:
+                return found.end
+            place = block.find(b"PK\5\6", place + 1)
+        at += len(chunk)
+        kept = block[-3:]
+    return None
+
+
 def check_end(source: Source, at: int, record: bytes) -> Directory | None:
     """Follow an end record at offset `at`, through ZIP64 if need be, to a central directory; see `find_directory`."""
     _, disk, first_disk, here, entries, size, offset, comment = END.unpack(record)
