@@ -67,7 +67,7 @@ PARTS = (
 
 
 class F2fsReader(Reader):
-    """An opened volume. `declared` is the number of inodes that the checkpoint calls valid."""
+    """An opened volume. `declared` is the number of inodes that the checkpoint calls valid, less those of quotas.""" ""
 
     def __init__(self, source: Source, limits: Limits, head: Superblock) -> None:
         self.format = FORMAT
@@ -76,7 +76,7 @@ class F2fsReader(Reader):
         self.head = head
         self.detail = head.detail
         self.volume = Volume(source, head, limits)
-        self.declared = self.volume.inodes
+        self.declared = max(0, self.volume.inodes - len(head.hidden))
         self._parts = bytearray()
         self._listed: set[int] = set()
 
@@ -206,6 +206,11 @@ class F2fsReader(Reader):
     def claims(self) -> list[Claim]:
         """Return what listing has explained, by whole blocks; blocks of main that are free or lost are not claimed."""
         self._mark(0, 2, "superblock")
+        for number in self.head.hidden:
+            try:
+                self._explain(self.volume.inode(number), "regular")
+            except UnpackError:
+                continue
         for name, (first, count) in self.head.segments.items():
             if name in PARTS:
                 self._mark(first, count, name)

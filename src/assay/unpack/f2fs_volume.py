@@ -59,6 +59,8 @@ class Superblock(NamedTuple):
     root: int
     payload: int
     features: int
+    hidden: tuple[int, ...]
+    """Inodes that no directory lists: quotas."""
     detail: Detail
 
 
@@ -134,7 +136,8 @@ def parse_superblock(raw: bytes) -> Superblock:
         "made_by": raw[1924:2180].split(b"\0")[0].decode("utf-8", "backslashreplace").strip(),
         "written_by": raw[1668:1924].split(b"\0")[0].decode("utf-8", "backslashreplace").strip(),
     }
-    return Superblock(blocks, per, segments, root, payload, features, detail)
+    hidden = tuple(number for number in struct.unpack_from("<3I", raw, 2745) if number)
+    return Superblock(blocks, per, segments, root, payload, features, hidden, detail)
 
 
 class Volume:
