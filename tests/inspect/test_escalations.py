@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from assay.facts.access import Escalation
@@ -30,7 +31,7 @@ deny eve
     def means(who: str, target: str, command: str, line: int, options: list[str]) -> Escalation:
         return Escalation(
             mechanism="doas", who=who, target=target, command=command, password="nopass" not in options,
-            options=options, path=path, line=line,
+            options=options, installed=True, path=path, line=line,
         )  # fmt: skip
 
     found = tree({path: conf, "/usr/bin/doas": "\x7fELF"}, doas.INSPECTOR)
@@ -40,7 +41,8 @@ deny eve
         means("the user", "www", "/bin/cp -a b c", 4, ["nopass"]),
     ]
     assert "hunter2" not in repr(inspect(doas.INSPECTOR, conf.encode()))
-    assert list(doas.escalations(tree({path: conf}, doas.INSPECTOR))) == []
+    without = list(doas.escalations(tree({path: conf}, doas.INSPECTOR)))
+    assert without == [msgspec.structs.replace(means, installed=False) for means in doas.escalations(found)]
     with pytest.raises(ValueError, match="line 2: no rule of doas"):
         inspect(doas.INSPECTOR, b"permit a\nallow b\npermit nopass\n")
 
@@ -75,7 +77,7 @@ def test_actions_of_polkit() -> None:
     def means(who: str, command: str, condition: str, path: str, line: int, *options: str) -> Escalation:
         return Escalation(
             mechanism="polkit", who=who, target="", command=command, password=options[0] != "yes",
-            condition=condition, options=list(options), path=path, line=line,
+            condition=condition, options=list(options), installed=True, path=path, line=line,
         )  # fmt: skip
 
     found = tree(files, polkit.INSPECTOR)
@@ -91,7 +93,8 @@ def test_actions_of_polkit() -> None:
         Directive(dialect="polkit-rules", key="result", value="YES", line=3)
     ]
     del files["/usr/lib/polkit-1/polkitd"]
-    assert list(polkit.escalations(tree(files, polkit.INSPECTOR))) == []
+    without = list(polkit.escalations(tree(files, polkit.INSPECTOR)))
+    assert without == [msgspec.structs.replace(means, installed=False) for means in polkit.escalations(found)]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,15 @@ AUTH = "auth [success=1 default=ignore] pam_unix.so\nauth requisite pam_deny.so\
 def row(who: str, password: bool | None, line: int, value: str, target: str = "ALL", **more: Any) -> Escalation:
     more.setdefault("path", "/etc/pam.d/su")
     return Escalation(
-        mechanism="su", who=who, target=target, command="ALL", password=password, options=[value], line=line, **more
+        mechanism="su",
+        installed=True,
+        who=who,
+        target=target,
+        command="ALL",
+        password=password,
+        options=[value],
+        line=line,
+        **more,
     )
 
 

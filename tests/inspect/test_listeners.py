@@ -40,7 +40,7 @@ def test_sshd_by_default() -> None:
     assert list(sshd_listeners.LISTENERS.inspect(found)) == [
         Listener(
             program="sshd", protocol="tcp", address=address, port=22, purpose="ssh", tls=True, service="ssh.service",
-            origin="default",
+            origin="default", installed=True,
         )
         for address in ("0.0.0.0", "::")
     ]  # fmt: skip

@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 
 from assay.facts.access import Credential
+from assay.facts.network import Listener
 from assay.facts.service import Directive
 from assay.inspect import bind, dhcpd, dnsmasq, dropbear, exports, plain_servers, proftpd, samba, snmpd, vsftpd
 from assay.inspect.shared_secret import credential, mark
 from tests.support.daemons import built_in, rows, sockets, tree
-from tests.support.memory_tree import inspect
+from tests.support.memory_tree import MemoryTree, inspect
+
+
+@pytest.mark.parametrize(
+    ("inspector", "files", "program"),
+    [
+        (snmpd, {"/etc/snmp/snmpd.conf": "agentaddress udp:161\n"}, "/usr/sbin/snmpd"),
+        (dnsmasq, {"/etc/dnsmasq.conf": "port=53\n"}, "/usr/sbin/dnsmasq"),
+        (proftpd, {"/etc/proftpd/proftpd.conf": "Port 21\n"}, "/usr/libexec/proftpd"),
+        (vsftpd, {"/etc/vsftpd.conf": "listen=YES\n"}, "/opt/ftp/bin/vsftpd"),
+        (samba, {"/etc/samba/smb.conf": "[global]\nsmb ports = 445\n"}, "/usr/sbin/smbd"),
+        (dhcpd, {"/etc/dhcp/dhcpd.conf": "authoritative;\n"}, "/usr/sbin/dhcpd"),
+    ],
+)
+def test_what_is_configured_says_whether_its_program_is_there(
+    inspector: ModuleType, files: dict[str, str], program: str
+) -> None:
+    for programs, installed in (([], False), ([program], True)):
+        found = tree(files, inspector.INSPECTOR, programs=programs)
+        rows = [row for row in inspector.SETTINGS.inspect(found) if isinstance(row, Listener)]
+        assert rows
+        assert {row.installed for row in rows} == {installed}
+
+
+def test_an_applet_is_not_the_program_that_is_configured() -> None:
+    found = tree({"/etc/vsftpd.conf": "listen=YES\n", "/bin/busybox": "x"}, vsftpd.INSPECTOR)
+    assert [row for row in vsftpd.SETTINGS.inspect(found) if isinstance(row, Listener)]
+    linked = MemoryTree(
+        {
+            "/etc/vsftpd.conf": (0o644, 0, 0, b"listen=YES\n"),
+            "/bin/busybox": (0o755, 0, 0, b"x"),
+            "/usr/sbin/vsftpd": (0o777, 0, 0, "/bin/busybox"),
+        },
+        [vsftpd.INSPECTOR],
+    )
+    assert list(vsftpd.SETTINGS.inspect(linked)) == []
 
 
 def test_secrets_of_snmpd_are_fingerprints() -> None:
@@ -88,7 +126,8 @@ def test_snmpd() -> None:
         "udp ::1:1161 snmp",
         "tcp 10.0.0.1:162 snmp",
     ]
-    assert sockets(snmpd.SETTINGS, tree({}, programs=["/usr/sbin/snmpd"])) == ["udp 0.0.0.0:161 snmp"]
+    assert sockets(snmpd.SETTINGS, tree({conf: "sysServices 1\n"}, snmpd.INSPECTOR)) == ["udp 0.0.0.0:161 snmp"]
+    assert list(snmpd.SETTINGS.inspect(tree({}, programs=["/usr/sbin/snmpd"]))) == []
 
 
 @pytest.mark.parametrize(

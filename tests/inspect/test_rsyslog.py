@@ -179,5 +179,8 @@ def test_a_file_that_could_not_be_read_leaves_open_what_it_could_set() -> None:
     ]
 
 
-def test_no_program_no_settings() -> None:
-    assert list(rsyslog.SETTINGS.inspect(tree({MAIN: "*.* /x\n"}, rsyslog.INSPECTOR))) == []
+def test_a_configuration_stands_without_the_program() -> None:
+    found = tree({MAIN: "*.* /x\n"}, rsyslog.INSPECTOR)
+    assert rows(rsyslog.SETTINGS, found) == rows(
+        rsyslog.SETTINGS, tree({MAIN: "*.* /x\n"}, rsyslog.INSPECTOR, programs=["/usr/sbin/rsyslogd"])
+    )

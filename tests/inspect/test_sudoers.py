@@ -25,6 +25,7 @@ def tree(files: dict[str, str], *, unread: tuple[str, ...] = ()) -> MemoryTree:
 
 def means(who: str, target: str, command: str, line: int, password: bool | None, **more: Any) -> Escalation:
     more.setdefault("path", "/etc/sudoers")
+    more.setdefault("installed", True)
     return Escalation(mechanism="sudo", who=who, target=target, command=command, password=password, line=line, **more)
 
 
@@ -142,10 +143,13 @@ def test_what_was_not_read_leaves_defaults_open() -> None:
     assert list(sudoers.escalations(found)) == [means("bob", "root", "ALL", 2, None)]
 
 
-def test_no_sudo_no_means() -> None:
-    specs = {"/etc/sudoers": (0o440, 0, 0, b"root ALL = ALL\n")}
+def test_a_policy_stands_without_sudo() -> None:
+    specs = {"/etc/sudoers": (0o440, 0, 0, b"Defaults passwd_tries=1\nroot ALL = ALL\n")}
     found = MemoryTree(specs, [sudoers.INSPECTOR])
-    assert [*sudoers.settings(found), *sudoers.escalations(found)] == []
+    assert list(sudoers.settings(found)) == [
+        Setting(subsystem="sudoers", key="passwd_tries", value="1", origin="file", path="/etc/sudoers", line=1)
+    ]
+    assert list(sudoers.escalations(found)) == [means("root", "root", "ALL", 2, False, installed=False)]
 
 
 def test_aliases_and_includes_that_multiply_end() -> None:

@@ -82,6 +82,6 @@ def test_what_they_say(record: Path) -> None:
         ["strcpy", "unbounded", 3, "strcpy,stpcpy", "/usr/bin/tool"],
     ]
     assert told["escalation"] == [
-        ["setuid", "everyone", "", "/bin/su", "no", "/bin/su"],
-        ["sudo", "%wheel", "ALL", "ALL", "no", ""],
+        ["setuid", "everyone", "", "/bin/su", "no", "yes", "/bin/su"],
+        ["sudo", "%wheel", "ALL", "ALL", "no", "unknown", ""],
     ]

@@ -162,6 +162,12 @@ class Escalation(TreeFact, frozen=True, kw_only=True, array_like=True):
     excepting: Annotated[
         list[str], doc("what is taken out again, each behind user, target, host or command; JSON array")
     ] = []
+    installed: Annotated[
+        bool | None,
+        doc(
+            "the program that gives the rights by this policy (sudo, doas, polkitd, su) is in this tree; empty: not looked for"
+        ),
+    ] = None
 
 
 class Entrance(TreeFact, frozen=True, kw_only=True, array_like=True):

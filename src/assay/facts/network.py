@@ -27,6 +27,12 @@ class Listener(TreeFact, frozen=True, kw_only=True, array_like=True):
     service: Annotated[str | None, doc("`service.name` of what starts the program, where one was found")] = None
     enabled: Annotated[bool | None, doc("that service starts at boot; empty if it cannot be told")] = None
     origin: Annotated[str, doc("file, default (built in), unit (systemd socket), inetd")] = "file"
+    installed: Annotated[
+        bool | None,
+        doc(
+            "the program is in this tree; 0: it is configured here, and nothing here would serve it; empty: not looked for"
+        ),
+    ] = None
 
 
 class Endpoint(ContentFact, frozen=True, kw_only=True, array_like=True):

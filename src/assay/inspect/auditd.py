@@ -16,7 +16,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured, present
 from .late import late
 from .starting import ANY, served
 
@@ -126,7 +126,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
 
     A rule is a setting with the key `rule`, in the order of loading; an option that sets something has itself as key.
     """
-    if present(tree, "auditd", beside=(CONFIGURATION,)):
+    if configured(tree, "auditd", beside=(CONFIGURATION,)):
         main = tree.lookup(CONFIGURATION)
         if main is not None:
             reading = Effective(tree, "auditd", DIALECT, wants=INSPECTOR.wants_path)
@@ -192,7 +192,7 @@ RULES_INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="auditd-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

@@ -13,7 +13,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .braces import Statement, statements
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .late import late
 from .shared_secret import credential, mark
 from .starting import ANY, served
@@ -152,7 +152,7 @@ def _read(reading: Effective, file: TreeFile, outer: str, depth: int) -> None:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield what files set, the defaults of options, and the sockets."""
-    if not present(tree, "named", beside=MAIN) or not any(tree.lookup(path) for path in MAIN):
+    if not configured(tree, "named", beside=MAIN) or not any(tree.lookup(path) for path in MAIN):
         return
     reading = read(tree)
     yield from reading.settings()
@@ -214,7 +214,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="bind-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

@@ -13,7 +13,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .late import late
 from .starting import ANY, served
 
@@ -117,7 +117,7 @@ def _read(reading: Effective, file: TreeFile, depth: int) -> None:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield the effective settings, and the sockets that they open."""
-    if not present(tree, "chronyd", beside=MAIN):
+    if not configured(tree, "chronyd", beside=MAIN):
         return
     reading = read(tree)
     if reading is None:
@@ -172,7 +172,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="chrony-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

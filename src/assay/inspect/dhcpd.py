@@ -13,7 +13,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .braces import statements
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .environment_file import variables
 from .shared_secret import credential, mark
 from .starting import ANY, served
@@ -56,7 +56,7 @@ def inspect(content: Content) -> Iterator[Directive | Credential]:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield what files set, scope the blocks around it, and the socket, for each interface that is named."""
-    if not present(tree, "dhcpd", beside=[path for path, _, _ in MAIN]):
+    if not configured(tree, "dhcpd", beside=[path for path, _, _ in MAIN]):
         return
     for path, scope, port in MAIN:
         main = tree.lookup(path)
@@ -120,7 +120,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="dhcpd-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=("Options of the command line; BusyBox' udhcpd, Kea.",),

@@ -12,7 +12,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .starting import ANY, served
 
 DIALECT = "dnsmasq"
@@ -92,7 +92,7 @@ def _read(reading: Effective, file: TreeFile, depth: int) -> None:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield what files set, and the sockets."""
-    if not present(tree, "dnsmasq", beside=(MAIN,)) or tree.lookup(MAIN) is None:
+    if not configured(tree, "dnsmasq", beside=(MAIN,)) or tree.lookup(MAIN) is None:
         return
     reading = read(tree)
     yield from reading.settings()
@@ -145,7 +145,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="dnsmasq-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

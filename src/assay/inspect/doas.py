@@ -84,9 +84,11 @@ def _rule(words: list[str]) -> tuple[list[str], str, str, str] | None:
 
 
 def escalations(tree: Tree) -> Iterator[Escalation]:
-    """Yield one escalation a `permit` rule; a later `deny` rule is in the directives only."""
-    if not any(file.type in ("regular", "hardlink") for file in tree.glob("*/bin/doas")):
-        return
+    """Yield one escalation a `permit` rule; a later `deny` rule is in the directives only.
+
+    The policy stands whether doas is there or not: `installed` tells.
+    """
+    installed = any(file.type in ("regular", "hardlink", "symlink") for file in tree.glob("*/bin/doas"))
     main = tree.lookup("/etc/doas.conf")
     extra = [file for file in tree.listdir("/etc/doas.d") if file.path.endswith(".conf")]
     for file in [*([main] if main else []), *extra]:
@@ -102,6 +104,7 @@ def escalations(tree: Tree) -> Iterator[Escalation]:
                 command=command,
                 password="nopass" not in options,
                 options=options,
+                installed=installed,
                 path=file.path,
                 line=line.line,
             )
@@ -119,7 +122,7 @@ INSPECTOR = ContentInspector(
 
 ESCALATIONS = TreeInspector(
     name="doas-escalations",
-    version=1,
+    version=2,
     families=(Escalation,),
     inspect=escalations,
     unseen=("which of several rules that match holds: doas takes the last, a `deny` too",),

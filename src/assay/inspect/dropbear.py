@@ -12,7 +12,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Tree, TreeFile, TreeInspector
-from .effective import present
+from .effective import configured
 from .environment_file import UCI, variables
 from .late import late
 from .starting import ANY, served, starter
@@ -102,7 +102,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     Without a file or a service that says how it is started, only a caller's options would tell: nothing is said then.
     OpenWrt starts one server for each section; its name is the scope.
     """
-    if not present(tree, "dropbear", beside=("/etc/default/dropbear", "/etc/config/dropbear")):
+    if not configured(tree, "dropbear", beside=("/etc/default/dropbear", "/etc/config/dropbear")):
         return
     for scope, stated, place in _servers(tree):
         rows = {key: value for key, value in stated if key != "port"}
@@ -187,7 +187,7 @@ def _listeners(ports: list[str], interface: str | None, place: Place) -> Iterato
 
 SETTINGS = TreeInspector(
     name="dropbear-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

@@ -295,6 +295,33 @@ def present(tree: Tree, *names: str, beside: Sequence[str] = ()) -> bool:
     return False
 
 
+def configured(tree: Tree, *names: str, beside: Sequence[str]) -> bool:
+    """Tell whether a tree brings a program, or its configuration: the program may lie in another part of the release.
+
+    Where only an applet of BusyBox has the name, the configuration is not taken for the program's.
+
+    Args:
+        tree: the tree.
+        names: names of the program.
+        beside: configuration files.
+    """
+    if present(tree, *names, beside=beside):
+        return True
+    if any(tree.lookup(f"{place}/{name}") for place in SEARCH for name in names):
+        return False
+    return any(tree.lookup(path) for path in beside)
+
+
+def brings(tree: Tree, names: Collection[str]) -> bool:
+    """Tell whether a tree has a program under one of these names, in any directory for programs or their helpers."""
+    return present(tree, *names) or any(
+        _is_program(tree.lookup(entry.path) or entry)
+        for name in names
+        for pattern in (f"*bin/{name}", f"*/lib*/{name}")
+        for entry in tree.glob(pattern)
+    )
+
+
 def _is_program(entry: TreeFile) -> bool:
     last = posixpath.basename(entry.link_target or entry.path)
     return entry.type in ("regular", "hardlink", "symlink") and last not in ("busybox", "toybox", "null")

@@ -11,7 +11,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
-from .effective import Effective, present
+from .effective import Effective, configured
 from .late import late
 from .starting import ANY, served
 
@@ -76,7 +76,7 @@ def effective(written: str) -> str:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield one setting an export and client: key the directory, scope the client, value all options that hold."""
-    if not present(tree, "exportfs", "rpc.nfsd", beside=("/etc/exports",)):
+    if not configured(tree, "exportfs", "rpc.nfsd", beside=("/etc/exports",)):
         return
     reading = Effective(tree, "exports", DIALECT, wants=INSPECTOR.wants_path)
     main = tree.lookup("/etc/exports")
@@ -110,7 +110,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="exports-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

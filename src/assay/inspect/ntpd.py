@@ -13,7 +13,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Effective, present
+from .effective import Effective, configured
 from .late import late
 from .shared_secret import credential
 from .starting import ANY, served
@@ -79,7 +79,7 @@ def inspect_keys(content: Content) -> Iterator[Credential]:
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield what files set, and the sockets: ntpd listens on all addresses unless `interface` lines say otherwise."""
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
-    if main is None or not present(tree, "ntpd", beside=MAIN):
+    if main is None or not configured(tree, "ntpd", beside=MAIN):
         return
     reading = Effective(tree, "ntpd", DIALECT, wants=wants_path)
     _read(reading, main, 0)
@@ -144,7 +144,7 @@ KEYS = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="ntpd-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

@@ -88,6 +88,7 @@ def _means(
         password=password,
         options=[entry.value],
         excepting=excepting or [],
+        installed=True,
         path=entry.file.path,
         line=entry.line.line,
     )
@@ -95,7 +96,7 @@ def _means(
 
 ESCALATIONS = TreeInspector(
     name="su-escalations",
-    version=1,
+    version=2,
     families=(Escalation,),
     inspect=escalations,
     unseen=(

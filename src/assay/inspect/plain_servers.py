@@ -13,7 +13,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Service, Setting
 
 from .base import Tree, TreeInspector
-from .effective import present
+from .effective import configured
 from .environment_file import variables
 from .starting import ANY, served, services
 from .startup import words
@@ -39,7 +39,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     for row in services(tree):
         yield from _telnet(row)
     known = variables(tree, "tftpd-hpa")
-    if known and present(tree, *TFTP, beside=("/etc/default/tftpd-hpa",)):
+    if known and configured(tree, *TFTP, beside=("/etc/default/tftpd-hpa",)):
         for name, key in (("TFTP_DIRECTORY", "directory"), ("TFTP_USERNAME", "user"), ("TFTP_ADDRESS", "address")):
             if name in known:
                 value, file, line = known[name]
@@ -100,7 +100,7 @@ def _telnet(row: Service) -> Iterator[Listener]:
 
 SETTINGS = TreeInspector(
     name="plain-servers",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

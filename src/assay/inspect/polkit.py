@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.parsers import expat
 
+import msgspec
+
 from assay.facts.access import Escalation
 from assay.facts.service import Directive
 from assay.unpack.base import LimitReached
@@ -115,17 +117,17 @@ def escalations(tree: Tree) -> Iterator[Escalation]:
     """Yield what each action lets everyone do, and what local authorities let the named do.
 
     One escalation for each answer (`options`: yes, auth_self, auth_admin, ...) with the sessions that get it
-    (`condition`); the answer `no` gives nothing and is in the directives only.
+    (`condition`); the answer `no` gives nothing and is in the directives only. Actions stand whether polkit's daemon is
+    there or not: `installed` tells.
 
     Raises:
         LimitReached: there are more than are told.
     """
-    if not any(file.type in ("regular", "hardlink") for file in tree.glob("*/polkitd")):
-        return
+    installed = any(file.type in ("regular", "hardlink", "symlink") for file in tree.glob("*/polkitd"))
     for number, escalation in enumerate(_escalations(tree)):
         if number == MOST:
             raise LimitReached("polkit_escalations", MOST)
-        yield escalation
+        yield msgspec.structs.replace(escalation, installed=installed)
 
 
 def _escalations(tree: Tree) -> Iterator[Escalation]:
@@ -194,7 +196,7 @@ INSPECTOR = ContentInspector(
 
 ESCALATIONS = TreeInspector(
     name="polkit-escalations",
-    version=1,
+    version=2,
     families=(Escalation,),
     inspect=escalations,
     unseen=(

@@ -11,7 +11,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .secrecy import WITHHELD
 from .starting import ANY, served
 
@@ -83,7 +83,7 @@ def settings(tree: Tree) -> Iterator[Setting | Listener]:
     A block `IfModule` is taken to hold: modules are built in or loaded by a line of the same files.
     """
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
-    if main is None or not present(tree, "proftpd", beside=MAIN):
+    if main is None or not configured(tree, "proftpd", beside=MAIN):
         return
     reading = Effective(tree, "proftpd", DIALECT, wants=INSPECTOR.wants_path)
     _read(reading, main, "", 0)
@@ -141,7 +141,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="proftpd-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=("Whether the condition of an IfModule, IfDefine or IfVersion block holds; files named by .ftpaccess.",),

@@ -52,7 +52,7 @@ def _listeners(reading: Effective) -> Iterator[Listener]:
 
 SETTINGS = TreeInspector(
     name="resolved-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

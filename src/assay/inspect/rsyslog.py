@@ -18,7 +18,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .late import late
 from .rsyslog_format import statements
 from .shared_secret import credential, mark
@@ -311,7 +311,7 @@ class Reading:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield the effective settings, and the sockets of the inputs."""
-    if not present(tree, "rsyslogd", beside=(MAIN,)):
+    if not configured(tree, "rsyslogd", beside=(MAIN,)):
         return
     reading = Reading(tree)
     yield from reading.effective.settings()
@@ -337,7 +337,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="rsyslog-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

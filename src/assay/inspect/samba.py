@@ -11,7 +11,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .secrecy import WITHHELD
 from .starting import ANY, served
 
@@ -133,7 +133,7 @@ def _read(reading: Effective, file: TreeFile, section: str, depth: int) -> None:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield the effective settings, global ones with an empty scope, and the sockets."""
-    if not present(tree, "smbd", beside=MAIN) or not any(tree.lookup(path) for path in MAIN):
+    if not configured(tree, "smbd", beside=MAIN) or not any(tree.lookup(path) for path in MAIN):
         return
     reading = read(tree)
     yield from reading.settings()
@@ -178,7 +178,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="samba-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

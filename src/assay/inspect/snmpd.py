@@ -17,7 +17,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
-from .effective import Effective, present
+from .effective import Effective, configured
 from .late import late
 from .shared_secret import credential, mark
 from .starting import served
@@ -265,8 +265,10 @@ def _listeners(reading: Effective) -> Iterator[Listener]:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield what files set, and the sockets."""
-    if not present(tree, "snmpd", beside=FILES):
+    if not configured(tree, "snmpd", beside=FILES):
         return
+    if not any(tree.lookup(path) for path in FILES):
+        return  # configured elsewhere: where it listens is not known
     reading = read(tree)
     yield from reading.settings()
     yield from served(tree, ("snmpd",), _listeners(reading))
@@ -286,7 +288,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="snmpd-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

@@ -329,6 +329,7 @@ INSPECTOR = ContentInspector(
     version=3,
     families=(Directive,),
     inspect=inspect,
+    path_has=("/ssh",),
     wants_path=wants_path,
     max_size=LARGEST,
     unseen=("configurations of other servers (Dropbear has none; libssh keeps its own)",),

@@ -45,7 +45,7 @@ def _listeners(tree: Tree) -> Iterator[Listener]:
 
 LISTENERS = TreeInspector(
     name="sshd-listeners",
-    version=2,
+    version=3,
     families=(Listener,),
     inspect=listeners,
     unseen=(

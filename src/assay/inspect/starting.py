@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -14,6 +15,7 @@ from assay.unpack.base import LimitReached
 
 from . import inittab, systemd_services, sysv
 from .base import Tree
+from .effective import brings
 from .startup import words
 
 _found: WeakKeyDictionary[Tree, list[Service]] = WeakKeyDictionary()
@@ -58,15 +60,15 @@ def _starts(row: Service, programs: Collection[str]) -> bool:
 
 
 def served(tree: Tree, programs: Collection[str], listeners: Iterator[Listener]) -> Iterator[Listener]:
-    """Yield listeners with the service that starts their program, and whether it starts at boot."""
+    """Yield listeners with the service that starts their program, whether it starts at boot, and is there."""
     first = next(listeners, None)
     if first is None:
         return
     row = starter(tree, programs)
     name, enabled = (row.name, row.enabled) if row else (None, None)
-    yield msgspec.structs.replace(first, service=name, enabled=enabled)
-    for listener in listeners:
-        yield msgspec.structs.replace(listener, service=name, enabled=enabled)
+    installed = bool(row and row.executable) or brings(tree, programs)
+    for listener in chain((first,), listeners):
+        yield msgspec.structs.replace(listener, service=name, enabled=enabled, installed=installed)
 
 
 ANY = (("0.0.0.0", 4), ("::", 6))  # noqa: S104 - what programs bind, not what we do

@@ -14,6 +14,8 @@ from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
+import msgspec
+
 from assay.facts.access import Escalation
 from assay.facts.package import Package
 from assay.facts.service import Directive, Setting
@@ -228,7 +230,7 @@ def _is_user(name: str) -> bool:
 
 
 def _there(tree: Tree) -> bool:
-    return any(file.type in ("regular", "hardlink") for file in tree.glob("*/bin/sudo"))
+    return any(file.type in ("regular", "hardlink", "symlink") for file in tree.glob("*/bin/sudo"))
 
 
 def _package(tree: Tree) -> tuple[Version | None, bool]:
@@ -245,14 +247,12 @@ def settings(tree: Tree) -> Iterator[Setting]:
     """Yield the Defaults: what holds always with an empty scope, else with what they are bound to as scope.
 
     Lists that are added to are told in full, the members separated by a blank. Parameters that no line sets get their
-    built-in value, unless a line that could set them was not read.
+    built-in value, unless a line that could set them was not read, or sudo is not in the tree.
 
     Raises:
         ValueError: a file is included that nobody looked at.
         LimitReached: there are more lines than are looked at.
     """
-    if not _there(tree):
-        return
     policy = Policy(tree)
     found: dict[tuple[str, str], Setting] = {}
     for file, line in policy.lines:
@@ -284,7 +284,7 @@ def settings(tree: Tree) -> Iterator[Setting]:
                 line=line.line,
             )
     yield from found.values()
-    if policy.certain:
+    if policy.certain and _there(tree):
         version, dpkg = _package(tree)
         known = (
             f"of sudo {'.'.join(map(str, version))}" if version else "of sudo; version unknown, the same in 1.8 and 1.9"
@@ -312,15 +312,15 @@ def _finish(policy: Policy) -> None:
 def escalations(tree: Tree) -> Iterator[Escalation]:
     """Yield what each privilege gives: one escalation for each user, account to act as, and command.
 
-    Aliases are replaced by what they stand for. What a later item of the same list takes out again stands in
-    `excepting`, with its list before it (user, target, host, command).
+    The policy stands whether sudo is there or not: `installed` tells. Aliases are replaced by what they stand for. What
+    a later item of the same list takes out again stands in `excepting`, with its list before it (user, target, host,
+    command).
 
     Raises:
         LimitReached: there are more than are told.
     """
-    if not _there(tree):
-        return
     policy = Policy(tree)
+    installed = _there(tree)
     count = letters = 0
     for file, line in policy.lines:
         if line.key != "privilege":
@@ -332,7 +332,7 @@ def escalations(tree: Tree) -> Iterator[Escalation]:
                 letters += sum(map(len, means.options)) + sum(map(len, means.excepting))
                 if count > MOST or letters > LETTERS:
                     raise LimitReached("sudo_escalations", MOST)
-                yield means
+                yield msgspec.structs.replace(means, installed=installed)
     if policy.cut:
         raise LimitReached("sudoers_lines", WORK)
 
@@ -403,7 +403,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="sudoers-settings",
-    version=1,
+    version=2,
     families=(Setting,),
     inspect=settings,
     unseen=(
@@ -414,7 +414,7 @@ SETTINGS = TreeInspector(
 
 ESCALATIONS = TreeInspector(
     name="sudoers-escalations",
-    version=1,
+    version=2,
     families=(Escalation,),
     inspect=escalations,
     unseen=(

@@ -66,6 +66,7 @@ def _listener(service: Service, protocol: str, address: str, port: str, purpose:
         program=posixpath.basename(program), protocol=protocol, address=address,
         port=int(port) if port.isdecimal() else PORTS.get(port), purpose=purpose, service=service.name,
         enabled=service.enabled, origin=origin, path=service.path, line=service.line,
+        installed=None if service.command in (None, "internal") else service.executable is not None,
     )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def _of_xinetd(service: Service, values: dict[str, str]) -> Iterator[Listener]:
 
 LISTENERS = TreeInspector(
     name="superserver-listeners",
-    version=1,
+    version=2,
     families=(Listener,),
     inspect=listeners,
     unseen=(

@@ -15,7 +15,7 @@ from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeFile, TreeInspector
 from .braces import statements
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .late import late
 from .shared_secret import credential, mark
 from .starting import ANY, served
@@ -180,8 +180,10 @@ def _listeners(reading: Effective) -> Iterator[Listener]:
 
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield what the files come to, and the sockets of the sources."""
-    if not present(tree, "syslog-ng", beside=MAIN):
+    if not configured(tree, "syslog-ng", beside=MAIN):
         return
+    if not any(tree.lookup(path) for path in MAIN):
+        return  # configured elsewhere: what holds is not known
     reading = read(tree)
     yield from (setting for setting in reading.settings() if setting.value or "." not in setting.key)
     yield from reading.defaults(DEFAULTS, "syslog-ng administration guide", PACKAGES)
@@ -202,7 +204,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="syslog-ng-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

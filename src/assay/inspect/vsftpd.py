@@ -11,7 +11,7 @@ from assay.facts.network import Listener
 from assay.facts.service import Directive, Setting
 
 from .base import Content, ContentInspector, Tree, TreeInspector
-from .effective import Default, Effective, present
+from .effective import Default, Effective, configured
 from .starting import ANY, served
 
 DIALECT = "vsftpd"
@@ -76,7 +76,7 @@ def inspect(content: Content) -> Iterator[Directive]:
 def settings(tree: Tree) -> Iterator[Setting | Listener]:
     """Yield the effective settings, and the socket of a server that listens by itself."""
     main = next((file for path in MAIN if (file := tree.lookup(path))), None)
-    if main is None or not present(tree, "vsftpd", beside=MAIN):
+    if main is None or not configured(tree, "vsftpd", beside=MAIN):
         return
     reading = Effective(tree, "vsftpd", DIALECT, wants=INSPECTOR.wants_path)
     for line in reading.lines(main):
@@ -117,7 +117,7 @@ INSPECTOR = ContentInspector(
 
 SETTINGS = TreeInspector(
     name="vsftpd-settings",
-    version=1,
+    version=2,
     families=(Setting, Listener),
     inspect=settings,
     unseen=(

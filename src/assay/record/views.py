@@ -51,7 +51,8 @@ VIEWS = {
                   || coalesce(' for ' || l.purpose, '')
                   || CASE l.tls WHEN 1 THEN ', protected' WHEN 0 THEN ', in clear' ELSE '' END
                   || iif(l.installed = 0, '; configured, but its program is not in this tree', ''),
-                  iif(l.installed = 0, nullif(l.enabled, 1), coalesce(l.enabled, (SELECT max(s.enabled) FROM service AS s
+                  iif(l.installed = 0, nullif(l.enabled, 1), coalesce(l.enabled,
+                    (SELECT max(s.enabled) FROM service AS s
                     WHERE s.tree = l.tree AND l.origin <> 'unit'
                       AND (s.name IN (l.program, l.program || '.service') OR s.executable GLOB '*/' || l.program)))),
                   l.origin, c.path || coalesce(l.path, ''), l.line, 'listener', l.id

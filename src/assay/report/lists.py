@@ -129,19 +129,19 @@ LISTS = (
         "Rights",
         "A means to act with other rights than one's own.",
         ("escalation", "file"),
-        ("mechanism", "who", "as", "what", "password", "place"),
-        """SELECT e.mechanism, e.who, e.target, e.command, e.password, c.path || coalesce(e.path, '')
+        ("mechanism", "who", "as", "what", "password", "program there", "place"),
+        """SELECT e.mechanism, e.who, e.target, e.command, e.password, e.installed, c.path || coalesce(e.path, '')
               FROM escalation AS e JOIN container AS c ON c.id = e.tree
             UNION ALL
             SELECT iif(f.mode & 2048, 'setuid', 'setgid'), 'everyone', coalesce(f.owner, f.uid, ''), f.path, 0,
-                   c.path || f.path
+                   1, c.path || f.path
               FROM file AS f JOIN container AS c ON c.id = f.container
              WHERE f.type IN ('regular', 'hardlink') AND f.mode & 3072 AND f.mode & 73
             UNION ALL
-            SELECT 'file-capability', 'everyone', f.capabilities, f.path, 0, c.path || f.path
+            SELECT 'file-capability', 'everyone', f.capabilities, f.path, 0, 1, c.path || f.path
               FROM file AS f JOIN container AS c ON c.id = f.container WHERE f.capabilities IS NOT NULL
              ORDER BY 1, 2, 4""",
-        truths=("password",),
+        truths=("password", "program there"),
     ),
     Listing(
         "setting",
