@@ -67,7 +67,7 @@ PARTS = (
 
 
 class F2fsReader(Reader):
-    """An opened volume. `declared` is the number of inodes that the checkpoint calls valid, less those of quotas.""" ""
+    """An opened volume. `declared` is the number of inodes that the checkpoint calls valid, less those of quotas."""
 
     def __init__(self, source: Source, limits: Limits, head: Superblock) -> None:
         self.format = FORMAT
