@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 import msgspec
 
 from assay.unpack.base import Limits
+from assay.unpack.secrets import Secrets
 
 from . import INTERRUPTED, SHORTFALL, Fault
 from ._common import exit_code, fail_on_option, json_option, judged, packs_option, usable
@@ -27,6 +29,26 @@ def _limits(pairs: tuple[str, ...]) -> Limits:
             raise Fault(f"--limit {pair}: needs a whole number above 0, as in --limit {name}=1000")
         values[name] = int(value)
     return msgspec.structs.replace(Limits(), **values)
+
+
+MAX_SECRET = 1 << 20
+"""Bytes of one file of passwords, or of one key file."""
+
+
+def _secrets(password_files: tuple[Path, ...], passwords: tuple[str, ...], keys: tuple[Path, ...]) -> Secrets:
+    def read(option: str, path: Path) -> bytes:
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_SECRET + 1)
+        except OSError as error:
+            raise Fault(f"{option} {path}: cannot be read: {error.strerror}") from error
+        if len(data) > MAX_SECRET:
+            raise Fault(f"{option} {path}: is larger than {MAX_SECRET} bytes; no such file of secrets is expected")
+        return data
+
+    lines = [line.removesuffix(b"\r") for path in password_files for line in read("--password-file", path).split(b"\n")]
+    given = [*(line for line in lines if line), *(os.fsencode(text) for text in passwords)]
+    return Secrets(tuple(dict.fromkeys(given)), tuple(read("--key", path) for path in keys))
 
 
 @click.command()
@@ -51,6 +73,19 @@ def _limits(pairs: tuple[str, ...]) -> Limits:
 )
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of the fact cache [~/.cache/assay].")
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the fact cache.")
+@click.option(
+    "--password-file", "password_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Passwords for what is encrypted, one a line; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--password", "passwords", multiple=True, metavar="TEXT",
+    help="A password; may be repeated. Other users of this machine can see it: better use --password-file.",
+)  # fmt: skip
+@click.option(
+    "--key", "keys", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="A key file to open with what is encrypted, or a public key or certificate to verify signatures with; may be "
+    "repeated.",
+)  # fmt: skip
 @click.option("--spool", type=click.Path(path_type=Path), help="Folder for temporary files [the system's].")
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
@@ -69,6 +104,9 @@ def command(
     no_sandbox: bool,
     cache: Path | None,
     no_cache: bool,
+    password_files: tuple[Path, ...],
+    passwords: tuple[str, ...],
+    keys: tuple[Path, ...],
     spool: Path | None,
     as_json: bool,
     quiet: bool,
@@ -85,6 +123,7 @@ def command(
     from assay.statement import StatementError, add, read
 
     limits = _limits(limit)
+    secrets = _secrets(password_files, passwords, keys)
     formats = () if no_report else (reports or ("html",))
     for name in formats:
         if name not in known():
@@ -120,6 +159,7 @@ def command(
                 cache=None if no_cache else (cache or cache_folder()),
                 spool=spool,
                 progress=progress,
+                secrets=secrets,
             )
     except ExamineError as error:
         raise Fault(str(error)) from error

@@ -18,6 +18,7 @@ from assay.facts.structure import Artefact, Collector, Run
 from assay.folders import cache_folder
 from assay.record import Record, now
 from assay.unpack.base import Limits
+from assay.unpack.secrets import Secrets, holding
 
 from .cache import FactCache
 from .coverage import write_coverage
@@ -75,6 +76,7 @@ def examine(
     cache: Path | None = None,
     spool: Path | None = None,
     progress: Progress | None = None,
+    secrets: Secrets | None = None,
 ) -> Outcome:
     """Examine artefacts into a record; continue a record whose examination of the same artefacts was cut short.
 
@@ -87,6 +89,8 @@ def examine(
         cache: folder of the fact cache; None for no cache.
         spool: folder for nameless temporary files; by default the system's.
         progress: told what goes on.
+        secrets: passwords and keys to open with what is encrypted, and to verify with what is signed. What they open
+            stays out of the cache, and what the cache holds was seen without them: a run that has some uses none.
 
     Returns:
         Counts of what was read and what was not.
@@ -99,6 +103,7 @@ def examine(
         KeyboardInterrupt: interrupted; the record can be continued.
     """
     limits = limits or Limits()
+    secrets = secrets or Secrets()
     started = time.monotonic()
     given: list[Given] = []
     for path in paths:
@@ -115,14 +120,15 @@ def examine(
     fresh = not output.exists()
     collecting = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)  # millions of small objects, hardly a cycle: inherited by the workers
-    pool = Pool(limits, required=sandbox, folder=cache_folder())
+    with holding(secrets):  # workers are forked from what is forked here
+        pool = Pool(limits, required=sandbox, folder=cache_folder())
     examination = None
     try:
         with Record(output, write=True) as record:
-            run, numbers, resumed = _begin(record, given, limits)
+            run, numbers, resumed = _begin(record, given, limits, secrets)
             if resumed:
                 record.index()
-            facts = FactCache(cache)
+            facts = FactCache(None if secrets else cache)
             ledger = Ledger(record, facts, run)
             examination = Examination(ledger, limits, resumed=resumed)
             try:
@@ -171,7 +177,7 @@ def keep_apart(paths: Sequence[Path], outputs: Sequence[Path]) -> None:
                 )
 
 
-def _begin(record: Record, given: list[Given], limits: Limits) -> tuple[int, list[int], bool]:
+def _begin(record: Record, given: list[Given], limits: Limits, secrets: Secrets) -> tuple[int, list[int], bool]:
     """Enter the run and its artefacts, or find those of the run to be continued."""
     keys = [g.key() for g in given]
     old = record.db.execute(
@@ -183,14 +189,22 @@ def _begin(record: Record, given: list[Given], limits: Limits) -> tuple[int, lis
             raise ExamineError(
                 f"{record.path}: holds a finished examination; choose another name with -o, or remove it"
             )
-        if msgspec.json.decode(options).get("artefacts") != keys:
+        kept = msgspec.json.decode(options)
+        if kept.get("artefacts") != keys:
             raise ExamineError(
                 f"{record.path}: holds an unfinished examination of other artefacts (or they have changed since); "
                 "choose another name with -o, or remove it"
             )
+        if kept.get("secrets", {}) != secrets.counts():
+            raise ExamineError(
+                f"{record.path}: holds an unfinished examination with {_told(kept.get('secrets', {}))}; give the same "
+                "again, choose another name with -o, or remove it"
+            )
         numbers = [row[0] for row in record.db.execute("SELECT id FROM artefact ORDER BY id")]
         return number, numbers, True
-    options = {"artefacts": keys, "limits": msgspec.structs.asdict(limits)}
+    options: dict[str, object] = {"artefacts": keys, "limits": msgspec.structs.asdict(limits)}
+    if secrets:
+        options["secrets"] = secrets.counts()  # never more than how many
     run = record.add(Run(command="examine", version=__version__, started=now(), options=options))
     collector = record.add(Collector(name="examine", version=1, run=run))
     numbers = []
@@ -201,6 +215,10 @@ def _begin(record: Record, given: list[Given], limits: Limits) -> tuple[int, lis
         numbers.append(number)
     record.commit()
     return run, numbers, False
+
+
+def _told(counts: dict[str, int]) -> str:
+    return f"{counts.get('passwords', 0)} passwords and {counts.get('keys', 0)} keys"
 
 
 def _outcome(record: Record, examination: Examination, started: float, resumed: bool) -> Outcome:
