@@ -213,9 +213,9 @@ class Examination:
         """
         if box.relisted and listed.error is None and box.seen != len(box.known):
             raise Changed(box.path or "/")
+        if listed.error is not None and not (box.relisted and self.told(box)):
+            self.ledger.unread(box, listed.error, scope="rest")
         if not box.relisted:
-            if listed.error is not None:
-                self.ledger.unread(box, listed.error, scope="rest")
             self.regions(box, listed.stretches)
             self.ledger.record.update(Container, box.id, listed=box.seen, stored=box.stored)
             if listed.detail:
@@ -239,6 +239,11 @@ class Examination:
         if queue:
             self.queue_reads(box, [group for group in groups if group.locator is not None])
         self.finish_box(box)
+
+    def told(self, box: Box) -> bool:
+        """Tell whether the record says already that a container's listing could not go on to the end."""
+        sql = "SELECT 1 FROM unread WHERE container = ? AND scope = 'rest'"
+        return self.ledger.record.db.execute(sql, (box.id,)).fetchone() is not None
 
     def resolve_links(self, box: Box, groups: Sequence[Group]) -> None:
         """Add each hard link to the group of the entry that it names: the last of that name before it, link or not."""
