@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from assay.record import reader
 from assay.statement import StatementError, read, template
+from assay.statement.lines import line_of
 from tests.examine.support import assay, rows
 
 STATEMENT = """\
@@ -122,6 +123,10 @@ def test_a_template_can_be_read_and_names_what_was_found(tmp_path: Path, tree: P
     assert there.stderr == "assay: empty.toml: is there already; choose another name, or remove it\n"
     assert assay("examine", tree, "-o", "r.assay", "-q", "--no-report", "--no-judge", cwd=tmp_path).returncode == 0
     assert assay("statement", "new", "filled.toml", "--record", "r.assay", cwd=tmp_path).returncode == 0
+    filled = tmp_path / "filled.toml"
+    with pytest.raises(StatementError, match=r"filled\.toml:\d+: the purpose of account os/hidden is empty"):
+        read(filled)
+    filled.write_text(filled.read_text().replace('purpose = ""', 'purpose = "maintenance"'))
     declared = {(topic, key) for topic, key, _, _ in read(tmp_path / "filled.toml").declared}
     with reader(tmp_path / "r.assay") as db:
         found = set(db.execute("SELECT DISTINCT topic, key FROM found WHERE topic != 'sbom'").fetchall())
@@ -189,19 +194,77 @@ def test_sboms(tmp_path: Path, content: dict[str, Any], form: tuple[str, str, st
         ("<bom/>", "is not TOML: Invalid statement (at line 1, column 1); XML and tag-value forms are not read, "
                    "convert it to JSON"),
         ("{", "is not JSON: Input data was truncated"),
-        ("assay_statement = 2", "Invalid enum value 2 - at `$.assay_statement`"),
+        ("assay_statement = 2", ":1: Invalid enum value 2 - at `$.assay_statement`"),
         ("assay_statement = 1\n[[port]]\nprotocol = 'tcp'\nport = 70000\npurpose = ''",
-         "Expected `int` <= 65535 - at `$.port[0].port`"),
-        ("assay_statement = 1\n[[port]]\nprot = 'tcp'", "Object contains unknown field `prot` - at `$.port[0]`"),
+         ":4: Expected `int` <= 65535 - at `$.port[0].port`"),
+        ("assay_statement = 1\n[[port]]\nprot = 'tcp'", ":3: Object contains unknown field `prot` - at `$.port[0]`"),
+        ("assay_statement = 1\n[[role]]\nname = 'a'\npurpose = ' '\n",
+         ":4: the purpose of role a is empty; say what it is for, or strike the entry"),
+        ("assay_statement = 1\n[[role]]\nname = 'a'\npurpose = 'x'\n\n[[role]]\npurpose = 'y'\nname = 'a'\n",
+         ":6: role a is declared twice, on line 2 before"),
+        ('{"assay_statement": 1,\n "role": [\n  {"name": "a", "purpose": "x"},\n  {"name": "a", "purpose": "y"}]}',
+         ":4: role a is declared twice, on line 3 before"),
+        ('{"assay_statement": 1,\n "role": [\n  {"name": "a",\n   "purpose": 1}]}',
+         ":4: Expected `str`, got `int` - at `$.role[0].purpose`"),
+        ('{"assay_statement": 1,\n "role": [}', "is not JSON: JSON is malformed: invalid character (byte 33) (line 2)"),
     ],
 )  # fmt: skip
 def test_what_is_no_statement_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s").write_text(text)
+    message = message if message[0] == ":" else f": {message}"
     done = assay("statement", "check", "s", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"assay: s: {message}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"assay: s{message}\n")
     # and before hours of work
     examined = assay("examine", tmp_path, "-o", "r.assay", "--statement", "s", cwd=tmp_path)
-    assert (examined.returncode, examined.stderr) == (2, f"assay: s: {message}\n")
+    assert (examined.returncode, examined.stderr) == (2, f"assay: s{message}\n")
+
+
+def test_lines_of_places() -> None:
+    toml = b'a = 1\n[[port]]\nx = """\n[[port]]\n"""\ny = 2\n  [[ port ]]\n"y" = 3\n[other]\ny = 4\n'
+    cases: dict[tuple[str | int, ...], int | None] = {
+        ("a",): 1, ("port", 0): 2, ("port", 0, "y"): 6, ("port", 1): 7, ("port", 1, "y"): 8, ("port", 1, "z"): 7,
+        ("other",): 9, ("none",): None, (): None, ("port", 9, "y"): None,
+    }  # fmt: skip
+    assert {steps: line_of(toml, steps) for steps in cases} == cases
+    text = b'{"a":\n [{"b": [1,\n 2]},\n {"b": 3, "}": "]"}],\n "c": {"d": 1}}'
+    wanted: dict[tuple[str | int, ...], int | None] = {
+        ("a",): 1, ("a", 0): 2, ("a", 0, "b", 1): 3, ("a", 1): 4, ("a", 1, "b"): 4, ("a", 1, "z"): 4, ("c", "d"): 5,
+        ("z",): None,
+    }  # fmt: skip
+    assert {steps: line_of(text, steps) for steps in wanted} == wanted
+
+
+@given(st.text('{}[]",:=.\n\'#ab1', max_size=80))
+def test_lines_of_any_text(text: str) -> None:
+    for data in (text.encode(), b"{" + text.encode()):
+        line_of(data, ("a", 0, "b"))
+
+
+DIFFERENT = """\
+assay_statement = 1
+port = [{protocol = "udp", port = 2222, purpose = "x"}, {protocol = "tcp", port = 21, purpose = "files", tls = true}]
+service = [{name = "telemetry", purpose = "x", user = "nobody"}]
+account = [{name = "root", purpose = "x", login = true}, {name = "hidden", purpose = "x", login = false}]
+software = [{name = "none", version = "1"}]
+"""
+
+
+def test_what_both_state_is_compared(tmp_path: Path, tree: Path) -> None:
+    (tree / "etc/ssh").mkdir()
+    (tree / "etc/ssh/sshd_config").write_text("Port 2222\n")
+    (tree / "etc/vsftpd.conf").write_text("listen=YES\n")
+    (tmp_path / "s.toml").write_text(DIFFERENT)
+    done = assay("examine", tree, "-o", "r.assay", "--statement", "s.toml", "-q", "--no-report", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    sql = "SELECT DISTINCT topic, key, state, differs FROM declared_found WHERE declared > 0"
+    assert sorted(rows(tmp_path / "r.assay", sql)) == [
+        ("account", "os/hidden", "both", None),
+        ("account", "os/root", "both", "login: declared yes, found no"),
+        ("port", "tcp/21", "both", "tls: declared yes, found no; purpose: declared files, found ftp"),
+        ("port", "udp/2222", "declared only", "protocol: declared udp, found tcp"),
+        ("service", "telemetry", "both", "user: declared nobody, found root"),
+        ("software", "none", "declared only", None),
+    ]
 
 
 json_values = st.recursive(

@@ -16,6 +16,57 @@ _SERVES = " ".join(
     for word, patterns in SERVING.items()
 )
 
+_LISTENER = "(SELECT {} FROM listener AS x WHERE f.family = 'listener' AND x.id = f.fact)"
+_SERVICE = "(SELECT {} FROM service AS x WHERE f.family = 'service' AND x.id = f.fact)"
+_ACCOUNT = "(SELECT {} FROM account AS x WHERE f.family = 'account' AND x.id = f.fact)"
+_PACKAGE = "(SELECT {} FROM package AS x WHERE f.family = 'package' AND x.id = f.fact)"
+_ENDPOINT = "(SELECT {} FROM endpoint AS x WHERE f.family = 'endpoint' AND x.id = f.fact)"
+_LOGS_IN = """CASE WHEN NOT x.login_shell OR x.password IN ('locked', 'invalid', 'missing') THEN x.authorized_keys > 0
+                    WHEN x.password IN ('empty', 'hash') THEN 1 END"""
+
+
+def _declared(field: str) -> str:
+    # json_extract is not to be had in views of a file that may be hostile; json_each is.
+    return f"(SELECT j.value FROM json_each(d.value) AS j WHERE j.key = '{field}')"  # noqa: S608
+
+
+def _yes(value: str) -> str:
+    return f"CASE {value} WHEN 1 THEN 'yes' WHEN 0 THEN 'no' END"
+
+
+def _plain(value: str) -> str:
+    return f"replace({value}, '.service', '')"
+
+
+COMPARED = (
+    ("port", "tls", _yes(_declared("tls")), _yes(_LISTENER.format("x.tls")), "="),
+    ("port", "service", _plain(_declared("service")), _LISTENER.format(_plain("x.service")), "="),
+    ("port", "purpose", f"lower({_declared('purpose')})", _LISTENER.format("lower(x.purpose)"), "in"),
+    ("account", "login", _yes(_declared("login")), _yes(_ACCOUNT.format(_LOGS_IN)), "="),
+    ("service", "user", _declared("user"), _SERVICE.format("iif(x.user = '0', 'root', x.user)"), "="),
+    ("software", "version", _declared("version"), _PACKAGE.format("x.version"), "="),
+    ("egress", "port", _declared("port"), _ENDPOINT.format("x.port"), "="),
+)
+"""Fields that a declaration and a fact both can state: topic, field, the two as SQL, and when they agree: the same, or
+one text in the other."""
+
+_OTHER_PROTOCOL = f"""(SELECT group_concat(DISTINCT x.protocol) FROM listener AS x
+                       WHERE d.topic = 'port' AND f.fact IS NULL AND x.port = {_declared("port")}
+                         AND x.enabled IS NOT 0 AND x.protocol IN ('tcp', 'udp', 'sctp'))"""  # noqa: S608
+
+
+def _differs() -> str:
+    """Return SQL that names the fields in which a declaration and what was found are not the same; NULL if in none."""
+    parts = [f"coalesce('; protocol: declared ' || {_declared('protocol')} || ', found ' || {_OTHER_PROTOCOL}, '')"]
+    for topic, field, declared, found, agree in COMPARED:
+        same = f"{declared} = {found}" if agree == "=" else f"instr({declared}, {found}) OR instr({found}, {declared})"
+        said = f"'; {field}: declared ' || {declared} || ', found ' || {found}"
+        parts.append(f"CASE WHEN d.topic = '{topic}' AND NOT ({same}) THEN {said} ELSE '' END")
+    return f"nullif(substr({' || '.join(parts)}, 3), '')"
+
+
+_DIFFERS = _differs()
+
 VIEWS = {
     "symbol": (
         "Dynamic symbols of ELF files, one row each, out of elf.imports and elf.exports.",
@@ -155,15 +206,15 @@ VIEWS = {
            UNION ALL SELECT 'sbom', name || '@' || version, 'package', id FROM package WHERE status != 'removed'""",
     ),
     "declared_found": (
-        "Declared and found by topic: both, declared only, or found only (of topics that a statement speaks of).",
-        """SELECT d.topic, d.key, iif(f.fact IS NULL, 'declared only', 'both') AS state,
-                  d.id AS declared, f.family, f.fact
+        "Declared and found by topic: both, and in what they differ; declared only; found only (of declared topics).",
+        f"""SELECT d.topic, d.key, iif(f.fact IS NULL, 'declared only', 'both') AS state,
+                  d.id AS declared, f.family, f.fact, {_DIFFERS} AS differs
              FROM declared AS d LEFT JOIN found AS f ON f.topic = d.topic AND f.key = d.key
            UNION ALL
-           SELECT f.topic, f.key, 'found only', NULL, f.family, f.fact FROM found AS f
+           SELECT f.topic, f.key, 'found only', NULL, f.family, f.fact, NULL FROM found AS f
             WHERE f.topic IN (SELECT topic FROM declared
                               UNION SELECT j.value FROM statement AS s, json_each(s.topics) AS j)
-              AND NOT EXISTS (SELECT 1 FROM declared AS d WHERE d.topic = f.topic AND d.key = f.key)""",
+              AND NOT EXISTS (SELECT 1 FROM declared AS d WHERE d.topic = f.topic AND d.key = f.key)""",  # noqa: S608
     ),
     "latest_verdict": (
         "The newest verdict of each rule, with the rule's text.",

@@ -220,10 +220,10 @@ LISTS = (
     Listing(
         "declared",
         "Declared and found",
-        "What a statement declares, what was found, and which of them the other does not have.",
+        "What a statement declares, what was found, in what they differ, and which of them the other does not have.",
         ("declared",),
-        ("topic", "key", "state", "declared as", "found as"),
-        """SELECT d.topic, d.key, d.state, s.value, d.family || ' ' || d.fact
+        ("topic", "key", "state", "differs", "declared as", "found as"),
+        """SELECT d.topic, d.key, d.state, coalesce(d.differs, ''), s.value, d.family || ' ' || d.fact
              FROM declared_found AS d LEFT JOIN declared AS s ON s.id = d.declared ORDER BY d.topic, d.state, d.key""",
     ),
 )

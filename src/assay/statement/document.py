@@ -27,6 +27,10 @@ class Topic(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return what identifies it, in the form of the view `found`."""
         raise NotImplementedError
 
+    def identity(self) -> str:
+        """Return what no two entries of a topic have in common."""
+        return self.key()
+
 
 class Port(Topic, frozen=True, kw_only=True):
     """A port on which the release listens."""
@@ -155,6 +159,10 @@ class Support(Topic, frozen=True, kw_only=True):
     def key(self) -> str:
         """See `Topic.key`."""
         return self.name
+
+    def identity(self) -> str:
+        """See `Topic.identity`: one thing can have several kinds of support."""
+        return f"{self.name}: {self.kind}"
 
 
 class Document(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from assay.facts.structure import Collector, Run
 from assay.record import Record, now
 
 from .document import TOPICS, Document
+from .lines import Step, line_of, line_of_byte, steps_of
 
 LARGEST = 256 << 20
 """Bytes of the largest file that is read."""
@@ -78,7 +79,8 @@ def read(path: Path) -> Given:
     try:
         document = msgspec.convert(content, Document)
     except msgspec.ValidationError as error:
-        raise StatementError(f"{path}: {error}") from error
+        raise StatementError(f"{_at(path, data, steps_of(str(error)))}: {error}") from error
+    _check(path, data, document, content)
     declared = []
     for topic in TOPICS:
         for n, entry in enumerate(getattr(document, topic.topic)):
@@ -92,6 +94,34 @@ def read(path: Path) -> Given:
     )  # fmt: skip
 
 
+def _at(path: Path, data: bytes, steps: Sequence[Step]) -> str:
+    """Return a file's name with the line of a place in it, if that is found."""
+    line = line_of(data, steps)
+    return f"{path}:{line}" if line else str(path)
+
+
+def _check(path: Path, data: bytes, document: Document, content: dict[str, Any]) -> None:
+    """Refuse what is declared twice, and a purpose that is left empty.
+
+    Raises:
+        StatementError: the first of them, with its line.
+    """
+    for topic in TOPICS:
+        first: dict[str, int] = {}
+        for n, entry in enumerate(getattr(document, topic.topic)):
+            which = f"{topic.topic} {entry.key()}"
+            stated = content[topic.topic][n].get("purpose")
+            if stated is not None and not stated.strip():
+                place = _at(path, data, (topic.topic, n, "purpose"))
+                raise StatementError(
+                    f"{place}: the purpose of {which} is empty; say what it is for, or strike the entry"
+                )
+            if first.setdefault(entry.identity(), n) != n:
+                earlier = line_of(data, (topic.topic, first[entry.identity()]))
+                before = f", on line {earlier} before" if earlier else ""
+                raise StatementError(f"{_at(path, data, (topic.topic, n))}: {which} is declared twice{before}")
+
+
 def _decoded(path: Path, data: bytes) -> dict[str, Any]:
     try:
         if data.lstrip()[:1] == b"{":
@@ -99,7 +129,9 @@ def _decoded(path: Path, data: bytes) -> dict[str, Any]:
         return tomllib.loads(data.decode())
     except (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         kind = "JSON" if data.lstrip()[:1] == b"{" else "TOML"
-        hint = "; XML and tag-value forms are not read, convert it to JSON" if data.lstrip()[:1] == b"<" else ""
+        line = line_of_byte(data, str(error))
+        hint = f" (line {line})" if line else ""
+        hint += "; XML and tag-value forms are not read, convert it to JSON" if data.lstrip()[:1] == b"<" else ""
         raise StatementError(f"{path}: is not {kind}: {error}{hint}") from error
 
 
