@@ -33,6 +33,9 @@ class Secrets:
     def __init__(self, passwords: tuple[bytes, ...] = (), keys: tuple[bytes, ...] = ()) -> None:
         self.passwords = passwords
         self.keys = keys
+        self.opened: dict[bytes, tuple[str, bytes]] = {}
+        """What has been opened, by a digest of what was sealed: which secret did it, and the key that came of it. A
+        reader that opens the same thing again need not derive it again."""
 
     def __bool__(self) -> bool:
         return bool(self.passwords or self.keys)
