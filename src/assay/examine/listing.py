@@ -5,7 +5,13 @@ from __future__ import annotations
 import struct
 
 from assay.facts.structure import File
-from assay.unpack.base import Entry
+from assay.unpack.base import Entry, Problem
+
+Detail = dict[str, str | int | bool | None]
+
+FAR = 1 << 63
+"""Numbers from here on, and times before its negative, fit no record: SQLite's integers have 64 bits with a sign."""
+NUMBERS = ("size", "mtime", "atime", "ctime", "inode", "nlink", "mode", "uid", "gid")
 
 CAPABILITIES = [
     "chown",
@@ -116,6 +122,38 @@ def whiteout(entry: Entry, path: str) -> str | None:
     ):
         return "opaque"
     return None
+
+
+def stated(detail: Detail) -> Detail:
+    """Return header fields with the numbers that a record cannot hold as text."""
+    return {
+        key: str(value) if isinstance(value, int) and not -FAR <= value < FAR else value
+        for key, value in detail.items()
+    }
+
+
+def fitted(entry: Entry) -> Problem | None:
+    """Take numbers out of an entry that a record cannot hold: sizes of 2**64 - 1, times after the year 2262.
+
+    Args:
+        entry: changed in place.
+
+    Returns:
+        what the container states there, or None if all numbers fit.
+    """
+    # Spelled out, since this is done for every file of a release.
+    values = (
+        entry.size or 0, entry.mtime or 0, entry.atime or 0, entry.ctime or 0, entry.inode or 0, entry.nlink or 0,
+        entry.mode or 0, entry.uid or 0, entry.gid or 0,
+    )  # fmt: skip
+    if min(values) >= -FAR and max(values) < FAR and values[0] >= 0:
+        return None
+    said = []
+    for name, value in zip(NUMBERS, values, strict=True):
+        if not -FAR <= value < FAR or (name == "size" and value < 0):
+            setattr(entry, name, None)
+            said.append(f"{name} {value}")
+    return Problem("malformed", f"states {', '.join(said)}, beyond what a record can hold", entry.path, 0)
 
 
 def file_fact(container: int, seq: int, entry: Entry) -> File:

@@ -44,7 +44,7 @@ from assay.unpack.base import (
 )
 from assay.unpack.carved import SMALLEST, Carved, holds_something
 
-from .listing import file_fact
+from .listing import FAR, file_fact, fitted, stated
 from .protocol import (
     NOTHING,
     Answer,
@@ -214,7 +214,8 @@ def one_line(error: BaseException) -> str:
 
 def opened(reader: Reader) -> Opened:
     """Return what is told of a container that a reader has claimed."""
-    return Opened(reader.format.name, reader.format.version, reader.declared, reader.detail, reader.format.stream)
+    declared = reader.declared if reader.declared is not None and reader.declared < FAR else None
+    return Opened(reader.format.name, reader.format.version, declared, stated(reader.detail), reader.format.stream)
 
 
 class Worker:
@@ -287,7 +288,7 @@ class Worker:
             stretches = [] if reader.format.stream else cover(source, reader.claims(), reader.format.name)
         except (Exception, MemoryError) as error:
             stretches, failure = [], failure or problem(error)
-        self.channel.send(Listed(stretches, failure, reader.detail))
+        self.channel.send(Listed(stretches, failure, stated(reader.detail)))
 
     def send_entries(self, container: int, reader: Reader, limits: Limits) -> Problem | None:
         """Send a container's entries in batches; return what ended the listing early, if anything did."""
@@ -301,6 +302,8 @@ class Worker:
                 else:
                     if seq >= limits.entries:
                         raise LimitReached("entries", limits.entries)
+                    if (unfit := fitted(entry)) is not None:
+                        batch.problems.append(unfit)
                     for name, value in entry.xattrs.items():
                         batch.xattrs.append((len(batch.files), name, value))
                     batch.files.append(file_fact(container, seq, entry))
