@@ -208,7 +208,7 @@ def test_costs_are_bounded(folder: Path) -> None:
     with holding(Secrets((PHRASE,))):
         reader = FORMAT.open(BytesSource(data), Limits(memory=1 << 20))
         problem, _ = reader.entries()
-    text = "no secret opens it; key slot 0: its derivation exceeds memory 1048576"
+    text = "no secret opens it; key slot 0: its derivation exceeds the limit memory 1048576"
     assert problem == Problem("encrypted", text, b"", 0)
     one = bytearray(header_only(folder, "one", *LUKS1).read_bytes())
     one[212:216] = b"\xff\xff\xff\xff"  # iterations of slot 0

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from assay.unpack.base import Limits
+from assay.unpack.secrets import held
 
 from .protocol import Channel, Closed, Hello, Task, decode_reply
 from .sandbox import PR_SET_PDEATHSIG, SandboxUnavailable, _libc, confine
@@ -209,7 +210,7 @@ def _worker(channel: Channel, page: int, order: Order) -> None:
             record.execute("PRAGMA trusted_schema = OFF")
             record.execute("SELECT count(*) FROM run").fetchone()  # opens every file it needs, while that is possible
         try:
-            force = confine(order.memory, order.file_bytes, required=order.required)
+            force = confine(order.memory, order.file_bytes, required=order.required, threads=bool(held()))
         except SandboxUnavailable as error:
             channel.send(Hello({}, str(error)))
             os._exit(1)

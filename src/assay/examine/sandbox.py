@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import struct
+from functools import partial
 
 import pyseccomp
 
@@ -72,7 +73,7 @@ def _landlock() -> int:
     return abi
 
 
-def _seccomp() -> int:
+def _seccomp(*, threads: bool) -> int:
     allowed = 0
     try:
         rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
@@ -93,6 +94,11 @@ def _seccomp() -> int:
             rules.add_rule(pyseccomp.ALLOW, name, pyseccomp.Arg(2, pyseccomp.MASKED_EQ, prot_exec, 0))
         # limits of the process itself only
         rules.add_rule(pyseccomp.ALLOW, "prlimit64", pyseccomp.Arg(0, pyseccomp.EQ, 0))
+        if threads:
+            # of the process itself, never another process; what the newer call makes cannot be told, so it is not there
+            clone_thread = 0x00010100  # CLONE_THREAD, CLONE_VM
+            rules.add_rule(pyseccomp.ALLOW, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, clone_thread, clone_thread))
+            rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
         rules.load()
     except OSError as error:
         raise SandboxUnavailable(f"seccomp: {error.strerror}") from error
@@ -127,13 +133,14 @@ def cpu_budget(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
-def confine(memory: int, file_bytes: int, *, required: bool = True) -> dict[str, object]:
+def confine(memory: int, file_bytes: int, *, required: bool = True, threads: bool = False) -> dict[str, object]:
     """Confine the calling process, for good.
 
     Args:
         memory: private writable memory, in bytes.
         file_bytes: largest spool file, in bytes.
         required: raise if a layer is missing; otherwise apply what is there.
+        threads: allow threads, which the derivation of keys by Argon2 takes.
 
     Returns:
         What is in force, as kept in the record: namespaces, landlock (ABI), seccomp (allowed calls), limits; and under
@@ -146,7 +153,7 @@ def confine(memory: int, file_bytes: int, *, required: bool = True) -> dict[str,
     force: dict[str, object] = {"no_new_privs": True}
     missing: list[str] = []
     layers = {"namespaces": _namespaces, "landlock": _landlock, "limits": lambda: limits(memory, file_bytes)}
-    for name, layer in {**layers, "seccomp": _seccomp}.items():
+    for name, layer in {**layers, "seccomp": partial(_seccomp, threads=threads)}.items():
         try:
             force[name] = layer()
         except SandboxUnavailable as error:
@@ -156,6 +163,8 @@ def confine(memory: int, file_bytes: int, *, required: bool = True) -> dict[str,
         if name == "namespaces":  # after it, since a change of credentials clears this
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             _libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if threads:
+        force["threads"] = True
     if missing:
         force["missing"] = missing
     return force

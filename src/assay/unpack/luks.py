@@ -217,7 +217,11 @@ class Luks(Reader):
                     key = self.try_slot(slot, secret.value)
                 except LimitReached as error:
                     problems.append(
-                        Problem("limit", f"key slot {slot.number}: its derivation exceeds {error}", limit=error.name)
+                        Problem(
+                            "limit",
+                            f"key slot {slot.number}: its derivation exceeds the limit {error}",
+                            limit=error.name,
+                        )
                     )
                     continue
                 except (Malformed, Unsupported) as error:
