@@ -16,7 +16,7 @@ import os
 import resource
 import signal
 import struct
-from functools import partial
+from collections.abc import Callable
 
 import pyseccomp
 
@@ -73,7 +73,7 @@ def _landlock() -> int:
     return abi
 
 
-def _seccomp(*, threads: bool) -> int:
+def _seccomp(*, threads: bool = False) -> int:
     allowed = 0
     try:
         rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(errno.EPERM))
@@ -152,8 +152,13 @@ def confine(memory: int, file_bytes: int, *, required: bool = True, threads: boo
     _check(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     force: dict[str, object] = {"no_new_privs": True}
     missing: list[str] = []
-    layers = {"namespaces": _namespaces, "landlock": _landlock, "limits": lambda: limits(memory, file_bytes)}
-    for name, layer in {**layers, "seccomp": partial(_seccomp, threads=threads)}.items():
+    layers: dict[str, Callable[[], object]] = {
+        "namespaces": _namespaces,
+        "landlock": _landlock,
+        "limits": lambda: limits(memory, file_bytes),
+        "seccomp": (lambda: _seccomp(threads=True)) if threads else _seccomp,
+    }
+    for name, layer in layers.items():
         try:
             force[name] = layer()
         except SandboxUnavailable as error:
