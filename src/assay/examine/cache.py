@@ -31,7 +31,7 @@ MAX_BYTES = 4 << 30
 def generation() -> str:
     """Return a digest of everything that facts depend on: the sources of families, readers and inspectors."""
     digest = hashlib.sha256()
-    for name in ("assay.facts", "assay.unpack", "assay.inspect", "assay.identify"):
+    for name in ("assay.facts", "assay.unpack", "assay.inspect", "assay.identify", "assay.examine"):
         for folder in importlib.import_module(name).__path__:
             for source in sorted(Path(folder).glob("*.py")):
                 digest.update(source.read_bytes())
@@ -162,6 +162,7 @@ class FactCache:
             and result.sha256 is not None
             and result.problem is None
             and result.kind not in self.formats
+            and result.nested is None
         ):
             bare = replace(result, stored=None, inspections=[])
             self._inners.append((sha256, encode(replace(inner, result=bare))))

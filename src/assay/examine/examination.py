@@ -401,7 +401,8 @@ class Examination:
         """Take up a file that is a container: queue it to be opened, or enter what has been read of it at once."""
         box = job.box
         raw = box.id <= 0
-        depth = 0 if raw else box.depth + 1
+        # Containers found in bytes are as deep as these bytes: to lie at an offset is no layer.
+        depth = 0 if raw else box.depth + (box.format != "carved")
         if depth >= self.limits.depth:
             text = f"is a container ({result.kind}) {depth} deep; not opened"
             problem = Problem("limit", text, entries=0, limit=f"depth={self.limits.depth}")

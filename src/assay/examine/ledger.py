@@ -109,7 +109,9 @@ class Ledger:
         if result.inspections or not state.added:
             self.ensure(result.sha256, state)
         if not failed and result.size > SMALL and (result.inspections or result.stored is not None):
-            self.cache.add(result.sha256, result.size, result.kind, result.stored)
+            # What holds a container must be read again for it: it is not to be recognised by its stored form.
+            stored = None if result.nested is not None else result.stored
+            self.cache.add(result.sha256, result.size, result.kind, stored)
             if result.inner is not None:
                 self.cache.add_inner(result.sha256, result.inner)
 

@@ -118,6 +118,10 @@ def prepare(folder: Path | None = None) -> None:
     scan.prepare(folder)
 
 
+SEARCHED = ("data", "elf")
+"""Kinds of contents that are searched for containers, if they are none."""
+
+
 def kind_of(head: bytes, size: int) -> str:
     """Return what a content is at first sight: empty, elf, script, text or data."""
     if not size:
@@ -504,14 +508,15 @@ class Worker:
         except (Exception, MemoryError):
             found = unpack.candidates(h.head)
             name = found[0].name if found else None
-        if name is None and result.kind == "data" and task.format != "carved":
+        if name is None and result.kind in SEARCHED and task.format != "carved":
             try:
                 name = "carved" if holds_something(h.source, task.limits) else None
             except (Exception, MemoryError) as error:
                 result.problem = result.problem or problem(error)
         if name is None:
             return
-        result.kind = name
+        if result.kind != "elf" or name != "carved":  # a program that holds containers is a program first
+            result.kind = name
         if (
             reader is not None
             and reader.format.stream
@@ -569,7 +574,7 @@ class Worker:
                 h.head,
                 result.size,
                 text=result.kind in TEXTS,
-                claimed=result.nested is not None or result.inner is not None,
+                claimed=result.kind != "elf" and (result.nested is not None or result.inner is not None),
             )
             question.contents.append((result.sha256 or b"", result.size, result.kind, by_path, by_head))
             if h.stream is not None:

@@ -70,6 +70,7 @@ class Carved(Reader):
         self.limits = limits
         self.detail = {}
         self._claims: list[Claim] = []
+        self._program = source.pread(0, 4) == b"\x7fELF"  # inspectors see a program whole, so its rest is no entry
 
     def entries(self) -> Iterator[Entry | Problem]:
         """See `Reader.entries`; each is named by its offset, and by its format if it has one."""
@@ -85,7 +86,7 @@ class Carved(Reader):
                 continue
             if not piece.what:
                 rest += 1
-                if piece.length < SMALLEST or rest > PIECES:
+                if piece.length < SMALLEST or rest > PIECES or self._program:
                     continue
             name = f"{piece.offset:#010x}.{piece.what or 'bin'}"
             yield Entry(name.encode(), "regular", [piece.offset, piece.length], piece.length)
@@ -215,6 +216,8 @@ def extent(format: Format, source: Source, limits: Limits) -> int | None:
                     out += len(chunk)
             elif isinstance(entry, Entry):
                 out += 1
+        if not out:
+            return None  # no more than a magic
         claims = reader.claims()
     except NotThisFormat:
         return None

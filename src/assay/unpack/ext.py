@@ -7,6 +7,7 @@ not yet written in place is read as it lies, and says `needs_recovery`.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 
 from .base import (
@@ -315,7 +316,11 @@ FORMAT = Format(
     name="ext",
     title="ext2, ext3, ext4 (Linux)",
     open=_open,
-    magics=[(1080, b"\x53\xef")],
+    # With state (valid, errors, orphans, in fast commit) and what to do on errors, it is long enough for any offset.
+    magics=[
+        (1080, b"\x53\xef"),
+        *((1080, b"\x53\xef" + struct.pack("<3H", state, errors, 0)) for state in range(8) for errors in range(4)),
+    ],
     references=[
         Reference("Linux, ext4 Data Structures and Algorithms", "https://docs.kernel.org/filesystems/ext4/index.html"),
     ],

@@ -184,14 +184,15 @@ def _fits(source: Source, layout: _Layout) -> int:
             expected = (tags.object, header.size) if header and header.type == _FILE else None
         good += fits
         bad += not fits
-    return max(0, good - bad) if good > 1 or not bad else 0
+    # One chunk proves nothing in the middle of other data: in tables of programs such numbers come by chance.
+    return max(0, good - bad) if good > 1 or source.size <= layout.stride else 0
 
 
 def _find_layout(source: Source) -> _Layout | None:
     """Return the layout that most of the first chunks have."""
     head = source.pread(0, _HEADER)
-    order = next((order for order in "<>" if _header(head, order)), None)
-    if order is None:
+    order, first = next(((order, header) for order in "<>" if (header := _header(head, order))), (None, None))
+    if order is None or first is None or min(first.name, default=32) < 32:  # numbers in a row, no name
         return None
     best: tuple[int, _Layout] | None = None
     for page in _PAGES:
