@@ -12,7 +12,18 @@ import subprocess
 import pytest
 
 from assay.unpack import kernel_image, zimage
-from assay.unpack.base import BytesSource, Claim, Entry, Limits, NotThisFormat, Problem, Reader, Source, Window
+from assay.unpack.base import (
+    BytesSource,
+    Claim,
+    Entry,
+    Limits,
+    NotThisFormat,
+    Problem,
+    Reader,
+    Source,
+    Truncated,
+    Window,
+)
 
 from ..support.hostile import bounded, mangled, survives
 
@@ -101,6 +112,11 @@ def test_bzimage_without_a_payload() -> None:
     struct.pack_into("<I", data, 0x24C, 1 << 30)
     (problem,) = kernel_image.FORMAT.open(BytesSource(bytes(data)), Limits()).entries()
     assert isinstance(problem, Problem)
+
+
+def test_bzimage_cut_in_its_header() -> None:
+    with pytest.raises(Truncated):
+        kernel_image.FORMAT.open(BytesSource(bzimage(gzip.compress(VMLINUX))[:577]), Limits())
 
 
 def image(*, pe: bool, riscv: bool = False) -> bytes:

@@ -297,7 +297,7 @@ def test_impossible_superblocks(images: dict[str, bytes]) -> None:
     data = images["v5"][:4096]
     for at, value, error in (
         (4, 0, NotThisFormat), (84, 0, NotThisFormat), (84, 1 << 31, NotThisFormat), (88, 0, NotThisFormat),
-        (120, 0xFFFFFFFF, NotThisFormat), (216, 0x8000, Unsupported),
+        (120, 0xFFFFFFFF, NotThisFormat), (124, 0, NotThisFormat), (216, 0x8000, Unsupported),
     ):  # fmt: skip
         broken = bytearray(data)
         struct.pack_into(">I", broken, at, value)

@@ -428,6 +428,14 @@ def test_any_names_and_bytes_come_back(files: dict[bytes, bytes]) -> None:
     assert contents(data) == files
 
 
+def test_a_directory_behind_its_end_record_is_none() -> None:
+    data = made({"a": b"x" * 300})
+    at, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    moved = data[:at] + data[end : end + 16] + struct.pack("<LH", len(data) - end + at, end - at) + data[at:end]
+    with pytest.raises(Truncated):
+        list(opened(moved).entries())
+
+
 def test_modes_need_a_host_that_has_them() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

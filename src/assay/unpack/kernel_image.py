@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from .base import Claim, Format, Limits, NotThisFormat, Reader, Reference, Source
+from .base import Claim, Format, Limits, NotThisFormat, Reader, Reference, Source, Truncated
 from .boot_image import BootImageReader, Part, text
 
 COMPRESSIONS = {
@@ -127,6 +127,8 @@ class KernelReader(BootImageReader):
             "command_line_bytes": int.from_bytes(head[0x238:0x23C], "little") if protocol >= 0x206 else None,
         }
         self.structure.append(Claim(0, start, "setup"))
+        if protocol >= 0x208 and len(head) < 0x250:
+            raise Truncated("ends within its header")
         at, length = struct.unpack_from("<II", head, 0x248) if protocol >= 0x208 else (0, 0)
         if not length:
             self.malformed("the header does not say where the payload is", entries=1)

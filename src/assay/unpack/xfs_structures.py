@@ -71,7 +71,12 @@ def parse_superblock(raw: bytes) -> Superblock | None:
         return None
     if inode > block or per_block != block // inode or 1 << per_block_log != per_block:
         return None
-    if not group_blocks or not groups or not 1 << group_log - 1 < group_blocks <= 1 << group_log:
+    if (
+        not group_blocks
+        or not groups
+        or not 0 < group_log < 32
+        or not 1 << group_log - 1 < group_blocks <= 1 << group_log
+    ):
         return None
     if not (groups - 1) * group_blocks < blocks <= groups * group_blocks or block_log + wide > 16 or blocks >> 56:
         return None

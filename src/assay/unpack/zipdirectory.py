@@ -52,6 +52,8 @@ class Central(NamedTuple):
     local: int
     name: bytes
     extra: bytes
+    time: int
+    """As in MS-DOS, without the date."""
 
 
 def extras(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -162,7 +164,7 @@ def check_end(source: Source, at: int, record: bytes) -> Directory | None:
         return None
     # The directory ends where the end record starts; a stub before the archive shifts it against the stated offset.
     for start in (last - size, offset):
-        if start >= 0 and (source.pread(start, 4) == b"PK\1\2" if entries else start == last - size):
+        if 0 <= start <= last - size and (source.pread(start, 4) == b"PK\1\2" if entries else start == last - size):
             shift = start - offset
             return Directory(start, size, entries, max(shift, 0), end, comment, zip64)
     return None
@@ -172,7 +174,7 @@ def read_central(data: bytes, at: int) -> Central | None:
     """Return the central directory header at `at` (section 4.3.12), or None if there is none."""
     if data[at : at + 4] != b"PK\1\2" or at + CENTRAL.size > len(data):
         return None
-    (_, _, host, _, flags, method, _, _, crc, compressed, size, name, extra, comment, _, _, attributes, local) = (
+    (_, _, host, _, flags, method, time, _, crc, compressed, size, name, extra, comment, _, _, attributes, local) = (
         CENTRAL.unpack_from(data, at)
     )
     at += CENTRAL.size
@@ -182,5 +184,6 @@ def read_central(data: bytes, at: int) -> Central | None:
     if compressed == 0xFFFFFFFF or size == 0xFFFFFFFF or local == 0xFFFFFFFF:
         size, compressed, local = wide(more, size, compressed, local)
     return Central(
-        after + comment, host, flags, method, crc, compressed, size, attributes, local, data[at:extra_at], more
-    )
+        after + comment, host, flags, method, crc, compressed, size, attributes, local, data[at:extra_at], more,
+        time,
+    )  # fmt: skip
