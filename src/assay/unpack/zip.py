@@ -12,11 +12,11 @@ import stat
 import struct
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import cast
 
 from .base import (
     Claim,
-    Encrypted,
     Entry,
     EntryType,
     Format,
@@ -33,6 +33,8 @@ from .base import (
     UnpackError,
     ns,
 )
+from .secrets import Secret, held
+from .zipcrypt import Seal, opened, seal
 from .zipdata import AES, STORED, decode
 from .zipdirectory import (
     DESCRIPTOR,
@@ -64,6 +66,14 @@ LINK = 1 << 16  # no system takes a longer link target
 DESCRIPTORS = (12, 16, 20, 24)  # section 4.3.9: with or without signature, with 4- or 8-byte sizes
 
 
+TRIES = 8
+"""Entries on which all passwords are tried to find the one that opens the archive."""
+
+MOST = 1 << 20
+"""Bytes of an entry that is read while listing, to find the password that opens the archive."""
+PROOF = 16
+"""Bytes of an entry below which its CRC-32 does not prove a password right."""
+
 SMALL = 4096
 """Bytes below which decompressing costs no more than the digest of the stored form."""
 
@@ -78,6 +88,8 @@ class Zip(Reader):
         self.directory = directory
         self.detail = {}
         self._claims: list[Claim] = []
+        self._secret: Secret | None = None
+        self._tries = 0
         if directory:
             self.declared = directory.entries
             self.detail = {
@@ -240,6 +252,9 @@ class Zip(Reader):
             central.method,
             central.flags & (ENCRYPTED | STRONG),
         ]
+        if central.flags & (ENCRYPTED | STRONG) or central.method == AES:
+            locator += seal(central)
+            self._try(locator)
         if kind == "regular":
             entry.size = central.size
             entry.locator = locator
@@ -256,21 +271,33 @@ class Zip(Reader):
         """See `Reader.open`. The CRC-32 is checked at the end.
 
         Raises:
-            Encrypted: the entry is encrypted.
+            Encrypted: the entry is encrypted, and no secret opens it.
             UnpackError: see `zipdata.decode`.
         """
-        data, compressed, size, crc, method, flags = _numbers(locator)
-        if flags or method == AES:
-            raise Encrypted("strong encryption" if flags & STRONG or method == AES else "traditional encryption")
+        data, compressed, size, crc, method, _, *sealed = _numbers(locator)
         if data + compressed > self.source.size:
             raise Truncated(
                 f"ends at offset {self.source.size}, {data + compressed - self.source.size} bytes too early"
             )
-        return decode(self.source.window(data, compressed), method, size, crc, self.limits)
+        window = self.source.window(data, compressed)
+        if not sealed:
+            return decode(window, method, size, crc, self.limits)
+        secret, chunks = opened(window, Seal(*sealed), size, crc, self.limits, self._secret)
+        if size >= PROOF:
+            self._secret = secret
+        return chunks
+
+    def _try(self, locator: Locator) -> None:
+        """Find out which password opens the archive: it is told of the whole, and tried first on each entry."""
+        if self._secret is None and self._tries < TRIES and held() and PROOF <= _numbers(locator)[2] <= MOST:
+            self._tries += 1
+            with suppress(UnpackError):
+                self.open(locator)
+                self.detail["opened"] = f"with {cast(Secret, self._secret).name}"
 
     def stored(self, locator: Locator) -> bytes | None:
         """See `Reader.stored`. None for what is small, stored without compression, or encrypted."""
-        data, compressed, size, crc, method, flags = _numbers(locator)
+        data, compressed, size, crc, method, flags, *_ = _numbers(locator)
         if flags or method in (STORED, AES) or size < SMALL:
             return None
         digest = hashlib.sha256(struct.pack("<HLQ", method, crc, size))
@@ -283,7 +310,7 @@ class Zip(Reader):
 
     def span(self, locator: Locator) -> tuple[int, int] | None:
         """See `Reader.span`."""
-        data, compressed, size, _, method, flags = _numbers(locator)
+        data, compressed, size, _, method, flags, *_ = _numbers(locator)
         return (data, size) if method == STORED and not flags and compressed == size else None
 
     def claims(self) -> list[Claim]:
@@ -322,7 +349,7 @@ FORMAT = Format(
     ),
     limitations=(
         "split archives",
-        "encrypted entries",
+        "encrypted entries without their password; PKWARE's strong encryption",
         "methods other than stored, deflate, bzip2, LZMA, zstd and XZ (deflate64, PPMd, ...)",
         "MS-DOS times, which have no time zone: only Unix times are given",
         "an archive whose central directory is lost is named as truncated, its entries are not searched for",

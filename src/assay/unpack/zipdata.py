@@ -55,14 +55,14 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, /, max_length: int) -> bytes: ...  # noqa: D102
 
 
-def decode(source: Source, method: int, size: int, crc: int, limits: Limits) -> Iterator[bytes]:
+def decode(source: Source, method: int, size: int, crc: int | None, limits: Limits) -> Iterator[bytes]:
     """Yield the bytes of an entry.
 
     Args:
         source: the compressed bytes, no more.
         method: compression method (section 4.4.5).
         size: length that the directory declares, in bytes.
-        crc: CRC-32 that the directory declares.
+        crc: CRC-32 that the directory declares; None if it declares none.
         limits: limits in force.
 
     Raises:
@@ -82,7 +82,7 @@ def decode(source: Source, method: int, size: int, crc: int, limits: Limits) -> 
     yield from _checked(guarded(chunks, limits, source.size), size, crc, limits)
 
 
-def _checked(chunks: Iterator[bytes], size: int, crc: int, limits: Limits) -> Iterator[bytes]:
+def _checked(chunks: Iterator[bytes], size: int, crc: int | None, limits: Limits) -> Iterator[bytes]:
     """Pass chunks on and check their length and CRC-32 against the central directory."""
     seen = check = 0
     try:
@@ -98,7 +98,7 @@ def _checked(chunks: Iterator[bytes], size: int, crc: int, limits: Limits) -> It
         raise Malformed(f"compressed data is corrupt after {seen} bytes: {error}") from error
     if seen != size:
         raise Malformed(f"{seen} bytes instead of the {size} that are declared")
-    if check != crc:
+    if crc is not None and check != crc:
         raise Malformed(f"CRC-32 is {check:08x}, the directory says {crc:08x}")
 
 
