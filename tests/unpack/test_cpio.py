@@ -331,6 +331,14 @@ def test_hostile() -> None:
         survives(FORMAT, broken)
 
 
+def test_an_archive_cut_in_the_padding_of_a_member_claims_no_more_than_there_is() -> None:
+    data = newc(b"x", b"y")
+    reader = opened(data[:-2])
+    with pytest.raises(Truncated):
+        list(reader.entries())
+    assert reader.claims() == [Claim(0, len(data) - 2, "members")]
+
+
 def test_endless_looking_inputs_end() -> None:
     start = newc(b"x", b"y")
     bounded(lambda: survives(FORMAT, start + b"070701" * (1 << 20)), 3)

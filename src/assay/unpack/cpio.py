@@ -285,9 +285,9 @@ class CpioReader(Reader):
         clean = not self.source.pread(member.end, member.after - member.end).strip(b"\0")
         if self.source.pread(header_end, member.data - header_end).strip(b"\0"):
             self._explained.add(member.start, header_end, "members")
-            self._explained.add(member.data, member.after if clean else member.end, "members")
+            self._explained.add(member.data, min(member.after, self.source.size) if clean else member.end, "members")
         else:
-            self._explained.add(member.start, member.after if clean else member.end, "members")
+            self._explained.add(member.start, min(member.after, self.source.size) if clean else member.end, "members")
 
     def _find(self, offset: int) -> int | None:
         """Return the offset of the next header, of the kinds that have text magics."""

@@ -90,7 +90,7 @@ class Gpt(PartitionReader):
             self.tables.append(Claim(0, 512, "protective MBR"))
         for copy in copies:
             self.tables += [
-                Claim(copy.at, sector, "header"),
+                Claim(copy.at, min(sector, source.size - copy.at), "header"),
                 Claim(copy.entries_at, len(copy.entries), "partition entries"),
             ]
         for number, at in enumerate(range(0, len(best.entries) - ENTRY.size + 1, best.entry_size), 1):

@@ -115,9 +115,13 @@ class KernelReader(BootImageReader):
 
     def _bzimage(self) -> None:
         head = self._head
+        if head[0x1FE:0x200] != b"\x55\xaa":
+            raise NotThisFormat
+        if len(head) < 0x250:
+            raise Truncated("ends within its header")
         sectors, size = head[0x1F1] or 4, 16 * int.from_bytes(head[0x1F4:0x1F8], "little")
         protocol, version, flags = struct.unpack_from("<H6xHxB", head, 0x206)
-        if head[0x1FE:0x200] != b"\x55\xaa" or not 0x200 <= protocol < 0x300 or not size:
+        if not 0x200 <= protocol < 0x300 or not size:
             raise NotThisFormat
         start = 512 * (sectors + 1)
         self.detail = {
@@ -127,8 +131,6 @@ class KernelReader(BootImageReader):
             "command_line_bytes": int.from_bytes(head[0x238:0x23C], "little") if protocol >= 0x206 else None,
         }
         self.structure.append(Claim(0, start, "setup"))
-        if protocol >= 0x208 and len(head) < 0x250:
-            raise Truncated("ends within its header")
         at, length = struct.unpack_from("<II", head, 0x248) if protocol >= 0x208 else (0, 0)
         if not length:
             self.malformed("the header does not say where the payload is", entries=1)
