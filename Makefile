@@ -11,7 +11,7 @@ RELEASE ?=
 RECORDS ?= records
 
 .DEFAULT_GOAL := examine
-.PHONY: examine test lint agreement bench tools requirements clean
+.PHONY: examine test lint agreement fuzz bench tools requirements clean
 .SUFFIXES:
 
 # ---- installing: pinned and hashed, into .venv, nothing outside it
@@ -77,6 +77,14 @@ tools:
 # What Assay says of settings, held against what the programs themselves say; writes docs/agreement.md.
 agreement: .venv/dev tools
 	@.venv/bin/python tools/agreement.py
+
+# Broken images for every reader; writes docs/fuzzing.md if none is named. make fuzz FORMAT=tar INPUTS=1000 SECONDS=60
+FORMAT ?=
+INPUTS ?= 100000
+SECONDS ?= 7200
+
+fuzz: .venv/dev tools
+	@nice .venv/bin/python tools/fuzz.py --inputs $(INPUTS) --seconds $(SECONDS) $(or $(FORMAT),--write)
 
 bench: .venv/runtime build/peers/ready
 	@.venv/bin/python benchmarks/examine --write docs/benchmarks.md $(RELEASE)
