@@ -287,6 +287,8 @@ class Reader(ABC):
     """Entries that the container's own header declares; None if the format has no such count."""
     detail: dict[str, str | int | bool | None]
     """Header fields worth keeping as evidence: version, compression, label, times."""
+    length: int | None = None
+    """Bytes that the container takes by its own header, where what `claims` explains may end before (free blocks)."""
     consumed: int | None = None
     """For stream formats: bytes from the start of the source that decoding used, known once an `open` is exhausted.
 

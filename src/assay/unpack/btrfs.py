@@ -82,6 +82,7 @@ class BtrfsReader(Reader):
         self.limits = limits
         self.head = head
         self.detail = head.detail
+        self.length = head.total
         self.volume = Volume(source, head, limits)
         self.problems: list[Problem] = []
         try:

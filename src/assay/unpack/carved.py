@@ -231,7 +231,8 @@ def extent(format: Format, source: Source, limits: Limits) -> int | None:
             return None  # it does not break off, something in it is wrong: where it ends cannot be said
     except (ValueError, IndexError, KeyError, ArithmeticError, TypeError, AttributeError):  # a reader's own mistake
         return None
-    return min(source.size, max((claim.offset + claim.length for claim in claims), default=0)) or None
+    ends = [claim.offset + claim.length for claim in claims]
+    return min(source.size, max([*ends, reader.length or 0])) or None
 
 
 def remainder(source: Source, start: int, end: int) -> Iterator[Piece]:

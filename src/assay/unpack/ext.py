@@ -89,6 +89,7 @@ class ExtReader(Reader):
         self.limits = limits
         self.head = head
         self.detail = detail
+        self.length = head.blocks * head.block_size
         self.volume = Volume(source, head, limits)
         self.declared = self._declared()
         # What listing leaves for claims: the part that each block is, and the block maps met.

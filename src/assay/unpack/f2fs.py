@@ -75,6 +75,7 @@ class F2fsReader(Reader):
         self.limits = limits
         self.head = head
         self.detail = head.detail
+        self.length = head.blocks * 4096
         self.volume = Volume(source, head, limits)
         self.declared = max(0, self.volume.inodes - len(head.hidden))
         self._parts = bytearray()
