@@ -303,6 +303,38 @@ def _7z(image: Source, touched: Sequence[int]) -> Iterator[Patch]:
         yield 8, bytes(head[8:])
 
 
+def _rar(image: Source, touched: Sequence[int]) -> Iterator[Patch]:
+    whole = image.pread(0, min(image.size, 1 << 20))
+    if whole[:8] == b"Rar!\x1a\7\1\0":
+        at = 8
+        while at + 8 < len(whole):
+            size, head = _vint(whole, at + 4)
+            end = head + size
+            yield at, struct.pack("<I", zlib.crc32(whole[at + 4 : end]))
+            kind_end = _vint(whole, head)[1]
+            flags, place = _vint(whole, kind_end)
+            if flags & 1:
+                place = _vint(whole, place)[1]
+            at = end + (_vint(whole, place)[0] if flags & 2 else 0)
+    else:
+        at = 7
+        while at + 7 <= len(whole):
+            flags, size = struct.unpack_from("<HH", whole, at + 3)
+            yield at, struct.pack("<H", zlib.crc32(whole[at + 2 : at + size]) & 0xFFFF)
+            at += max(size, 7) + (int.from_bytes(whole[at + 7 : at + 11], "little") if flags & 0x8000 else 0)
+
+
+def _vint(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number of 7 bits a byte, and where it ends."""
+    number = shift = 0
+    while at < len(data) and shift < 70:
+        number |= (data[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if not data[at - 1] & 0x80:
+            break
+    return number, at
+
+
 REPAIRS: dict[str, Repair] = {
     "7z": _7z,
     "android-super": _super,
@@ -318,6 +350,7 @@ REPAIRS: dict[str, Repair] = {
     "lvm2": _lvm2,
     "md": _md,
     "npk": _npk,
+    "rar": _rar,
     "romfs": _romfs,
     "srec": _srec,
     "tar": _tar,

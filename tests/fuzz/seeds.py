@@ -505,6 +505,17 @@ def cab(method: int) -> Make:
     return make
 
 
+def rar(generation: str) -> Make:
+    """Return how the tests' own writer makes a RAR archive."""
+
+    def make(_: Path) -> bytes:
+        from ..unpack.test_rar import ARCHIVES
+
+        return ARCHIVES[generation]
+
+    return make
+
+
 def luks(*options: str) -> Make:
     """Return how cryptsetup makes a volume; its keys are derived in no time."""
 
@@ -621,6 +632,11 @@ SEEDS: dict[str, dict[str, Make]] = {
     "linux-zimage": {"arm": kernel("arm")},
     "luks": {"2": luks("--type", "luks2"), "1": luks("--type", "luks1")},
     "lvm2": {"written": value(lvm2)},
+    "lz4": {
+        "frame": piped("lz4", "-c"),
+        "blocks": piped("lz4", "-c", "-B4", "-BX"),
+        "legacy": piped("lz4", "-l", "-c"),
+    },
     "lzip": {"stream": piped("lzip", "-c")},
     "lzma": {"alone": value(lambda: lzma.compress(TEXT + NOISE, lzma.FORMAT_ALONE, filters=LZMA_ALONE))},
     "lzop": {"stream": piped("lzop", "-c")},
@@ -628,12 +644,14 @@ SEEDS: dict[str, dict[str, Make]] = {
     "md": {version: md(version) for version in ("1.2", "1.0", "0.90")},
     "npk": {"written": vendor("npk")},
     "ntfs": {"mkntfs": ntfs},
+    "openssl-enc": {"salted": piped("openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "1", "-pass", "pass:x")},
     "qcow2": {
         "plain": virtual("qcow2"),
         "compressed": virtual("qcow2", "-c"),
         "old": virtual("qcow2", "-o", "compat=0.10"),
     },
     "qnap": {"written": vendor("qnap")},
+    "rar": {generation: rar(generation) for generation in "45"},
     "rauc": {"plain": rauc},
     "realtek": {name: vendor(name) for name in ("realtek", "edimax", "edimax-big")},
     "romfs": {"genromfs": written("genromfs", "-f", "IMAGE", "-d", "TREE", "-V", "boot")},
