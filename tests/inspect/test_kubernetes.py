@@ -328,6 +328,7 @@ CHART = {
         "      securityContext: {privileged: {{ .Values.privileged }}, runAsUser: {{ .Values.empty | default 5 }}}\n"
     ),
     "upf/templates/if.yaml": "{{ if .Values.x }}\nkind: Pod\n{{ end }}\n",
+    "upf/templates/files.yaml": "a: 1\nb: {{ .Files.Get \"x\" }}\n",
     "upf/templates/big.yaml": "a: {{ .Values.big }}\n",
     "upf/templates/_helpers.tpl": '{{ define "x" }}{{ end }}\n',
     "upf/templates/NOTES.txt": "{{ if }}\n",
@@ -350,9 +351,8 @@ def test_a_packed_chart_with_its_defaults() -> None:
     with pytest.raises(Unsupported) as raised:
         found.extend(helm.PACKED.inspect(content))
     assert str(raised.value) == (
-        "3 templates not rendered: upf/templates/big.yaml (line 1: .Values.big is a number that may print otherwise); "
-        "upf/templates/if.yaml (line 1: {{if .Values.x}}); "
-        "upf/charts/maybe (a subchart with conditions, another name, or charts of its own)"
+        "2 templates not rendered: upf/templates/big.yaml (line 1: .Values.big is a number that may print otherwise); "
+        "upf/templates/files.yaml (line 2: .Files is not known here)"
     )
     assert workloads(found) == [
         Workload(
@@ -371,26 +371,12 @@ def test_a_packed_chart_with_its_defaults() -> None:
         Workload(dialect="helm", kind="Pod", name="s", container="c", user="7", limits=False),
     ]
     assert directives(found) == [
+        ("upf", "renders", "upf/templates/if.yaml", None),
         ("upf", "renders", "upf/templates/pod.yaml", None),
+        ("maybe", "renders", "upf/charts/maybe/templates/p.yaml", None),
         ("sub", "renders", "upf/charts/sub/templates/p.yaml", None),
     ]
     assert [(f.fingerprint, f.line) for f in found if isinstance(f, KnownPassword)] == [(sha("admin"), None)]
-
-
-@pytest.mark.parametrize(
-    "action",
-    [
-        '{{ include "x" . }}', "{{- .Values.a }}", "{{ .Values.a | nindent 4 }}", "{{ .Values.image }}",
-        "{{ .Files.Get }}",
-        "{{ .Values.none.below }}", "{{ .Release.Service }}", "{{ toYaml .Values.a }}", "{{ $x }}", "{{ end }}",
-        "{{ .Values.port | default .Files.x }}", "{{ .Values.image.tag | int }}", "{{ .Values.zero | default 5 }}",
-        "{{}}",
-    ],
-)  # fmt: skip
-def test_what_is_not_rendered(action: str) -> None:
-    values = helm._flat("a: b\nport: 1\nimage: {tag: x}\nzero: 0\n")
-    with pytest.raises(helm.NotPlain):
-        helm.render(f"a: {action}", helm.Chart("n", "1", "2", values, helm._prefixes(values)))
 
 
 def test_default_values_as_facts() -> None:

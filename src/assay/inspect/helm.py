@@ -1,21 +1,19 @@
-"""Helm charts: default values, and the workloads of a packed chart as its plain templates render with them.
+"""Helm charts: default values, and the workloads of a packed chart as its templates render with them.
 
-A template is rendered only if it is a manifest with values put in: `{{ .Values.a.b }}`, `.Release.Name`,
-`.Release.Namespace`, `.Chart.Name`, `.Chart.Version`, `.Chart.AppVersion`, each with `default`, `quote`, `squote`,
-`int` or `toString` behind it, and comments. Every other template (conditions, loops, includes) is named as unread: the
-language is not run here.
+Templates are run as far as `helm_language` and `helm_functions` know their language, with the chart's own values, its
+named templates, and its subcharts where their conditions hold. A template that needs more (files, the cluster, the
+time, chance) is named as unread.
 
-Source: Helm 3 documentation, "Chart Template Guide", "Charts" (Chart.yaml, subcharts and values), `helm template` for
-the names of release and namespace; Sprig 3 (default, quote, int).
+Source: Helm 3 documentation, "Chart Template Guide", "Charts" (Chart.yaml, dependencies, subcharts and values),
+`helm template` for the names of release and namespace.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
@@ -28,144 +26,89 @@ from assay.unpack.base import BytesSource, Entry, LimitReached, Limits, UnpackEr
 
 from . import kubernetes, yaml_format, yaml_values
 from .base import Content, ContentInspector
+from .helm_language import Statement, Templates
+from .helm_template import Run
+from .helm_values import NotRendered, Unseen, decoded, merged
 from .known_passwords import known
 from .kubernetes import Found
-from .late import late
 from .secrecy import WITHHELD, withhold
 from .workload_secrets import is_literal, says_secret
-
-if TYPE_CHECKING:
-    from yaml import ScalarNode
+from .yaml_values import items, mapping
 
 MAX_PACKED = 16 << 20
 MAX_UNPACKED = 64 << 20
 MAX_FILES = 5_000
 MAX_TEMPLATE = 1 << 20
 MAX_FACTS = 20_000
+MAX_WORK = 3_000_000
+"""Steps of all templates of a chart."""
+MAX_CHARTS = 5
+"""Charts in one another."""
+MAX_INSTANCES = 200
+"""Subcharts of a chart, those in them included."""
 NAMED = 10
 """Templates that are named in one line, of those that are not rendered."""
 
-Values = dict[yaml_format.Path, "ScalarNode"]
+KUBERNETES = (1, 31)
+"""Version of the cluster that a chart is told of."""
+API_GROUPS = frozenset(
+    """v1 apps/v1 batch/v1 autoscaling/v1 autoscaling/v2 networking.k8s.io/v1 policy/v1 rbac.authorization.k8s.io/v1
+    storage.k8s.io/v1 apiextensions.k8s.io/v1 admissionregistration.k8s.io/v1 apiregistration.k8s.io/v1
+    coordination.k8s.io/v1 scheduling.k8s.io/v1 discovery.k8s.io/v1 events.k8s.io/v1 certificates.k8s.io/v1
+    authentication.k8s.io/v1 authorization.k8s.io/v1 node.k8s.io/v1 flowcontrol.apiserver.k8s.io/v1""".split()  # noqa: SIM905
+)
+"""Of the cluster that a chart is told of: what every one of that version has (API reference, "API Groups")."""
 
-_ACTION = late(r"\{\{(.*?)\}\}", re.DOTALL)
-_COMMENT = late(r"-?\s*/\*.*\*/\s*-?", re.DOTALL)
-_OPERAND = late(r"\.(Values|Release|Chart)((?:\.[A-Za-z_]\w*)+)")
-_LITERAL = late(r'"([^"\\]*)"|(-?(?:0|[1-9]\d{0,5})|true|false)')
-_PLAIN_NUMBER = late(r"-?(?:0|[1-9]\d{0,5})")
-_ZERO = {"0", "false"}
-
-
-class NotPlain(Exception):
-    """A template uses what is not rendered here; the message names it."""
+Values = dict[str, Any]
 
 
 class Chart(msgspec.Struct):
-    """A chart: what its names stand for, and its default values."""
+    """A chart as it would be installed: where it lies, what its names stand for, its values."""
 
+    base: str
     name: str
-    version: str
-    app_version: str
+    described: object
+    """Chart.yaml."""
     values: Values
-    prefixes: set[yaml_format.Path]
-    """Paths that lead to a value, or to something that holds one."""
 
 
-def render(text: str, chart: Chart) -> str:
-    """Return a template with the default values put in.
-
-    Raises:
-        NotPlain: it has an action that is more than a value.
-    """
-
-    def action(match: re.Match[str]) -> str:
-        inner = match[1]
-        if _COMMENT.fullmatch(inner) and not inner.startswith("-") and not inner.endswith("-"):
-            return ""
-        try:
-            return _pipeline(inner, chart)
-        except NotPlain as error:
-            line = text.count("\n", 0, match.start()) + 1
-            raise NotPlain(f"line {line}: {error}") from None
-
-    return _ACTION.sub(action, text)
-
-
-def _pipeline(inner: str, chart: Chart) -> str:
-    shown = "{{" + " ".join(inner.split())[:60] + "}}"
-    first, *pipes = [part.strip() for part in inner.split("|")]
-    value = _operand(first, chart)
-    if value is None and _OPERAND.fullmatch(first) is None:
-        raise NotPlain(shown)
-    for pipe in pipes:
-        name, _, argument = pipe.partition(" ")
-        argument = argument.strip()
-        if name == "default" and argument:
-            literal = _LITERAL.fullmatch(argument)
-            if literal is None and _OPERAND.fullmatch(argument) is None:
-                raise NotPlain(shown)
-            if value in _ZERO:  # empty as a number or boolean, but not as a text
-                raise NotPlain(shown)
-            if not value:
-                value = (literal[1] or literal[2] or "") if literal else _operand(argument, chart)
-        elif name == "quote" and not argument:
-            value = '"' + (value or "").replace("\\", "\\\\").replace('"', '\\"') + '"'
-        elif name == "squote" and not argument:
-            value = f"'{value or ''}'"
-        elif name == "int" and not argument and _PLAIN_NUMBER.fullmatch(value or "0"):
-            value = value or "0"
-        elif name == "toString" and not argument:
-            value = value or ""
-        else:
-            raise NotPlain(shown)
-    return value or ""
-
-
-def _operand(text: str, chart: Chart) -> str | None:
-    """Return what a name stands for; None for nothing, or for something else than a name."""
-    match = _OPERAND.fullmatch(text)
-    if match is None:
-        return None
-    path = tuple(match[2].split(".")[1:])
-    if match[1] == "Values":
-        return _value(path, chart)
-    known_names = {
-        ("Release", ("Name",)): "release-name",
-        ("Release", ("Namespace",)): "default",
-        ("Chart", ("Name",)): chart.name,
-        ("Chart", ("Version",)): chart.version,
-        ("Chart", ("AppVersion",)): chart.app_version,
+def root(chart: Chart, path: str) -> Values:
+    """Return what the dot of a template is: the built-in objects that are known before an installation."""
+    described = {
+        ("APIVersion" if key == "apiVersion" else key[:1].upper() + key[1:]): value
+        for key, value in mapping(chart.described).items()
     }
-    if (match[1], path) not in known_names:
-        raise NotPlain(text)
-    return known_names[match[1], path]
+    version = f"v{KUBERNETES[0]}.{KUBERNETES[1]}.0"
+    return {
+        "Values": chart.values,
+        "Chart": {**described, "Name": chart.name, "IsRoot": "/charts/" not in chart.base},
+        "Release": {
+            "Name": "release-name",
+            "Namespace": "default",
+            "Service": "Helm",
+            "Revision": 1,
+            "IsInstall": True,
+            "IsUpgrade": False,
+        },
+        "Capabilities": {
+            "KubeVersion": {
+                "Version": version,
+                "GitVersion": version,
+                "Major": str(KUBERNETES[0]),
+                "Minor": str(KUBERNETES[1]),
+            },
+            "APIVersions": {"Has": _has},
+            "HelmVersion": Unseen(".Capabilities.HelmVersion"),
+        },
+        "Template": {"Name": path, "BasePath": f"{chart.base}/templates"},
+        "Files": Unseen(".Files"),
+        "Subcharts": Unseen(".Subcharts"),
+    }
 
 
-def _value(path: tuple[str, ...], chart: Chart) -> str | None:
-    node = chart.values.get(path)
-    name = ".Values." + ".".join(path)
-    if node is None:
-        # A mapping or list prints as Go does; below nothing there is an error; beside something, nothing.
-        if path in chart.prefixes:
-            raise NotPlain(f"{name} is not a single value")
-        if len(path) > 1 and path[:-1] not in chart.prefixes:
-            raise NotPlain(f"{name} has no default")
-        return None
-    kind = node.tag.rpartition(":")[2]
-    if kind == "null":
-        return None
-    if kind == "bool":
-        return "true" if node.value.lower() in ("true", "yes", "on", "y") else "false"
-    if kind == "str" or (kind == "int" and _PLAIN_NUMBER.fullmatch(node.value)):
-        return str(node.value)
-    raise NotPlain(f"{name} is a number that may print otherwise")
-
-
-def _flat(text: str) -> Values:
-    found: Values = {}
-    for document in yaml_format.documents(text):
-        for path, node, _ in yaml_format.flatten(document):
-            found[path] = node
-    return found
+def _has(version: object) -> bool:
+    """Tell whether the cluster that a chart is told of has a version of an interface, or a kind in it."""
+    return isinstance(version, str) and (version in API_GROUPS or version.rpartition("/")[0] in API_GROUPS)
 
 
 def _begins_as_chart(head: bytes) -> bool:
@@ -192,12 +135,12 @@ def _unpacked(content: Content) -> Iterator[tuple[str, bytes]]:
         if not isinstance(entry, Entry) or entry.type != "regular" or entry.locator is None:
             continue
         path = entry.path.decode("utf-8", "backslashreplace").removeprefix("./")
-        if path.endswith((".yaml", ".yml")) and (entry.size or 0) <= MAX_TEMPLATE:
+        if path.endswith((".yaml", ".yml", ".tpl")) and (entry.size or 0) <= MAX_TEMPLATE:
             yield path, b"".join(reader.open(entry.locator))
 
 
 def inspect_packed(content: Content) -> Iterator[ContentFact]:
-    """Yield what the plain templates of a packed chart render to, with the chart's own default values.
+    """Yield what the templates of a packed chart render to, with the chart's own default values.
 
     A directive `renders` names each template that was rendered, with the chart as section.
 
@@ -212,26 +155,43 @@ def inspect_packed(content: Content) -> Iterator[ContentFact]:
             files[path] = raw.decode("utf-8", "backslashreplace")
     except zlib.error as error:
         raise UnpackError(f"packed chart: {error}") from None
-    root = next(iter(files), "").partition("/")[0]
-    if not root:
-        return
-    found = Found("helm")
+    top = next(iter(files), "").partition("/")[0]
+    if top:
+        yield from rendered(top, files)
+
+
+def rendered(top: str, files: dict[str, str]) -> Iterator[ContentFact]:
+    """Yield what the templates of a chart in the folder `top` render to; see `inspect_packed`."""
     missed: list[str] = []
-    count = 0
-    for base, chart in _charts(root, files, missed):
-        for path in sorted(files):
-            inside = path.removeprefix(base + "/")
-            if path == inside or not inside.startswith("templates/") or posixpath.basename(path).startswith("_"):
+    charts = list(_charts(top, files, None, missed, 0))
+    templates = Templates()
+    bodies: dict[str, list[Statement]] = {}
+    # The same name defined twice is the one that is read last: a chart's own before those of its subcharts.
+    for path in sorted((path for path in files if "/templates/" in path), key=lambda path: (-path.count("/"), path)):
+        try:
+            bodies[path] = templates.read(files[path])
+        except NotRendered as error:
+            missed.append(f"{path} ({error})")
+    found = Found("helm")
+    count = steps = 0
+    for chart in charts:
+        if yaml_values.at(chart.described, "type") == "library":
+            continue
+        for path in sorted(bodies):
+            inside = path.removeprefix(f"{chart.base}/templates/")
+            if path == inside or posixpath.basename(path).startswith("_") or path.endswith(".tpl"):
                 continue
+            run = Run(templates, root(chart, path))
             try:
-                text = render(files[path], chart)
+                if steps > MAX_WORK:
+                    raise NotRendered(f"the chart takes more than {MAX_WORK} steps")
+                text = run.render(bodies[path])
                 documents = [yaml_values.value(document) for document in yaml_format.documents(text)]
-            except NotPlain as error:
+            except (NotRendered, ValueError) as error:
                 missed.append(f"{path} ({error})")
                 continue
-            except ValueError as error:
-                missed.append(f"{path} ({error})")
-                continue
+            finally:
+                steps += run.steps
             yield Directive(dialect="helm", section=chart.name, key="renders", value=path)
             for document in documents:
                 for fact in kubernetes.facts(document, found):
@@ -245,49 +205,92 @@ def inspect_packed(content: Content) -> Iterator[ContentFact]:
         raise Unsupported(f"{len(missed)} templates not rendered: {'; '.join(missed[:NAMED])}{more}")
 
 
-def _charts(root: str, files: dict[str, str], missed: list[str]) -> Iterator[tuple[str, Chart]]:
-    """Yield the chart and its unconditional subcharts, each with the folder that holds it."""
-    main, described = _chart(root, files)
-    if main is None:
-        return
-    yield root, main
-    conditional = set()
-    for entry in yaml_values.items(yaml_values.at(described, "dependencies")):
-        if any(yaml_values.at(entry, key) for key in ("condition", "tags", "alias", "import-values")):
-            conditional.add(yaml_values.scalar(yaml_values.at(entry, "name")))
-    folders = {path.split("/")[2] for path in files if path.startswith(f"{root}/charts/") and path.count("/") > 2}
-    for folder in sorted(folders):
-        base = f"{root}/charts/{folder}"
-        below, _ = _chart(base, files)
-        if below is None:
-            continue
-        if below.name in conditional or any(path.startswith(f"{base}/charts/") for path in files):
-            missed.append(f"{base} (a subchart with conditions, another name, or charts of its own)")
-            continue
-        for path, node in main.values.items():
-            if path[0] == below.name and len(path) > 1:
-                below.values[path[1:]] = node
-            elif path[0] == "global":
-                below.values[path] = node
-        below.prefixes = _prefixes(below.values)
-        yield base, below
+def _charts(
+    base: str, files: dict[str, str], given: Values | None, missed: list[str], depth: int, name: str = ""
+) -> Iterator[Chart]:
+    """Yield a chart and those of its subcharts whose conditions hold, a chart before its subcharts.
 
-
-def _chart(base: str, files: dict[str, str]) -> tuple[Chart | None, object]:
+    Args:
+        base: the folder that holds it.
+        files: all files.
+        given: values that the chart around it gives it.
+        missed: takes what is not followed.
+        depth: charts around it.
+        name: under which the chart around it knows it.
+    """
     described: object = None
     for document in yaml_format.documents(files.get(f"{base}/Chart.yaml", "")):
         described = yaml_values.value(document)
-    name = yaml_values.scalar(yaml_values.at(described, "name"))
-    if name is None or yaml_values.at(described, "type") == "library":
-        return None, described
-    version = yaml_values.scalar(yaml_values.at(described, "version")) or ""
-    app_version = yaml_values.scalar(yaml_values.at(described, "appVersion")) or ""
-    values = _flat(files.get(f"{base}/values.yaml", ""))
-    return Chart(name, version, app_version, values, _prefixes(values)), described
+    name = name or yaml_values.scalar(yaml_values.at(described, "name")) or ""
+    if not name:
+        return
+    own = decoded(files.get(f"{base}/values.yaml", ""))
+    chart = Chart(base, name, described, _given(own, given or {}))
+    below: list[Chart] = []
+    folders = {path[len(base) + 8 :].split("/")[0] for path in files if path.startswith(f"{base}/charts/")}
+    for folder in sorted(folders):
+        place = f"{base}/charts/{folder}"
+        if f"{place}/Chart.yaml" not in files:
+            continue
+        if depth >= MAX_CHARTS:
+            missed.append(f"{place} (subcharts in one another, deeper than {MAX_CHARTS})")
+            continue
+        for alias in _instances(files[f"{place}/Chart.yaml"], chart, missed):
+            inner = chart.values.get(alias)
+            handed = dict(inner) if isinstance(inner, dict) else {}
+            shared = chart.values.get("global")
+            mine = handed.get("global")
+            if isinstance(shared, dict):
+                handed["global"] = _given(mine, shared)
+            more = list(_charts(place, files, handed, missed, depth + 1, alias))
+            if more and len(below) + len(more) <= MAX_INSTANCES:
+                chart.values[alias] = more[0].values
+                below += more
+    yield chart
+    yield from below
 
 
-def _prefixes(values: Values) -> set[yaml_format.Path]:
-    return {path[:length] for path in values for length in range(1, len(path) + 1)}
+def _given(own: object, given: Values) -> Values:
+    """Return a chart's own values with what is given for it in their place."""
+    try:
+        return merged(mapping(own), given, "given")  # type: ignore[no-any-return] # mappings make one
+    except NotRendered as error:
+        raise ValueError(str(error)) from None
+
+
+def _instances(text: str, parent: Chart, missed: list[str]) -> Iterator[str]:
+    """Yield the names under which a chart takes a subchart in: none if its conditions or tags do not hold."""
+    described: object = None
+    for document in yaml_format.documents(text):
+        described = yaml_values.value(document)
+    name = yaml_values.scalar(yaml_values.at(described, "name")) or ""
+    wanted = [
+        entry
+        for entry in items(yaml_values.at(parent.described, "dependencies"))
+        if yaml_values.at(entry, "name") == name
+    ]
+    if not wanted and name:
+        yield name
+    for entry in wanted[:MAX_INSTANCES]:
+        if yaml_values.at(entry, "import-values"):
+            missed.append(f"{parent.base} (the values that it imports from {name})")
+        if _is_on(entry, parent.values):
+            yield yaml_values.scalar(yaml_values.at(entry, "alias")) or name
+
+
+def _is_on(entry: object, values: Values) -> bool:
+    """Tell whether a dependency is taken in: by the first of its conditions that has a value, else by its tags."""
+    for condition in (yaml_values.scalar(yaml_values.at(entry, "condition")) or "").split(","):
+        value = yaml_values.at(values, *condition.strip().split("."))
+        if isinstance(value, bool):
+            return value
+    tags = [
+        yaml_values.at(values, "tags", tag)
+        for tag in map(yaml_values.scalar, items(yaml_values.at(entry, "tags")))
+        if tag
+    ]
+    stated = [tag for tag in tags if isinstance(tag, bool)]
+    return any(stated) if stated else True
 
 
 def inspect_values(content: Content) -> Iterator[ContentFact]:
@@ -322,7 +325,7 @@ def prepare() -> None:
 
 PACKED = ContentInspector(
     name="helm-chart",
-    version=1,
+    version=2,
     families=(Workload, Directive, Credential, KnownPassword),
     inspect=inspect_packed,
     path_has=("gz",),
@@ -331,7 +334,7 @@ PACKED = ContentInspector(
     binary_only=True,
     containers=True,
     unseen=(
-        "templates with conditions, loops, includes or functions: each is named as unread",
+        "templates that need the chart's files, the cluster, the time, chance or unknown functions: each is named",
         "values that an operator gives at installation; workloads of charts that are not packed (values are told)",
         "the place inside the packed chart: the directive `renders` names the template",
     ),
