@@ -202,6 +202,9 @@ def test_what_lies_behind_a_container_is_searched(tmp_path: Path) -> None:
             )
         ]  # fmt: skip
         explained(record)
+        accounted = rows(record, """SELECT "offset", length, kind FROM accounted WHERE container IS NULL ORDER BY 1""")
+        assert sum(length for _, length, _ in accounted) == len(front) + len(behind)
+        assert accounted[-1][1:] == (len("and a trailer of nobody"), "unknown")
 
 
 def test_a_program_that_holds_an_archive_is_a_program_still(tmp_path: Path) -> None:

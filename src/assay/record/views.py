@@ -75,6 +75,15 @@ VIEWS = {
            UNION ALL
            SELECT elf.id, elf.content, 'export', j.value FROM elf, json_each(elf.exports) AS j""",
     ),
+    "accounted": (
+        "Every stretch of an artefact's or container's bytes; those that were searched are shown as what was found there.",
+        """SELECT artefact, container, "offset", length, kind, "by", entropy FROM region WHERE "by" NOT GLOB 'carved: @*'
+           UNION ALL
+           SELECT r.artefact, CASE WHEN p.parent IS NOT NULL THEN p.id END, k."offset" + r."offset", r.length, r.kind,
+                  r."by", r.entropy
+             FROM container AS k JOIN container AS p ON p.id = k.parent JOIN region AS r ON r.container = k.id
+            WHERE k."offset" IS NOT NULL""",
+    ),
     "place": (
         "Every place of every content: full path through the containers, down to the file.",
         """SELECT f.content AS content, f.id AS file, f.container AS container, c.path || f.path AS path

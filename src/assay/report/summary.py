@@ -23,7 +23,7 @@ class Plain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Artefact(Plain, frozen=True, kw_only=True):
-    """One delivered thing. Bytes count the artefact's own regions."""
+    """One delivered thing. Bytes count the artefact's own, not those inside its containers."""
 
     id: int
     name: str | None
@@ -309,7 +309,7 @@ def _artefacts(db: sqlite3.Connection) -> list[Artefact]:
     kinds = {
         (artefact, kind): length
         for artefact, kind, length in db.execute(
-            "SELECT artefact, kind, sum(length) FROM region WHERE container IS NULL GROUP BY artefact, kind"
+            "SELECT artefact, kind, sum(length) FROM accounted WHERE container IS NULL GROUP BY artefact, kind"
         )
     }
     whole = {

@@ -55,7 +55,7 @@ def byte_maps(db: Connection, summary: Summary) -> list[ByteMap]:
     ]
     nested = db.execute(
         f"""SELECT c.id, c.path, c.size FROM container AS c
-             WHERE c.size > 0 AND c.parent IS NOT NULL AND c.id IN (SELECT container FROM region)
+             WHERE c.size > 0 AND c.parent IS NOT NULL AND c."offset" IS NULL AND c.id IN (SELECT container FROM region)
              ORDER BY c.size DESC, c.id LIMIT {NESTED}"""  # noqa: S608
     ).fetchall()
     maps += [byte_map(db, path, size, "container = ?", number) for number, path, size in nested]
@@ -77,10 +77,11 @@ def byte_map(db: Connection, title: str, size: int, where: str, number: int) -> 
     totals: dict[tuple[str, str], int] = {}
     step = size / BINS
     for offset, length, kind, by in db.execute(
-        f'SELECT "offset", length, kind, "by" FROM region WHERE {where} ORDER BY "offset"',  # noqa: S608
+        f'SELECT "offset", length, kind, "by" FROM accounted WHERE {where} ORDER BY "offset"',  # noqa: S608
         (number,),
     ):
-        label = (by.split(maxsplit=1) or ["explained"])[0].rstrip(":") if kind == "explained" else kind
+        named = by.removeprefix("carved: ").split(maxsplit=1)
+        label = (named or ["explained"])[0].rstrip(":") if kind == "explained" else kind
         start, end = max(0, offset), min(size, offset + length)
         if start >= end:
             continue
@@ -108,7 +109,7 @@ def byte_map(db: Connection, title: str, size: int, where: str, number: int) -> 
             out.stretches.append(Stretch(first, i - first, styles[kind, label], tip))
         first = i
     out.unknown = db.execute(
-        f"""SELECT "offset", length, entropy FROM region WHERE {where} AND kind = 'unknown'
+        f"""SELECT "offset", length, entropy FROM accounted WHERE {where} AND kind = 'unknown'
              ORDER BY length DESC, "offset" LIMIT {UNKNOWN}""",  # noqa: S608
         (number,),
     ).fetchall()
