@@ -75,7 +75,13 @@ class Signature(ContentFact, frozen=True, kw_only=True, array_like=True):
     covers_length: Annotated[int | None, doc("how many there are", unit="bytes")] = None
     detached: Annotated[bool, doc("what it covers is not in this content")] = False
     verified: Annotated[
-        bool | None, doc("a key at hand verifies it; empty if none fits, or what it covers is not at hand")
+        bool | None,
+        doc(
+            "a key at hand verifies its value, over what is covered or over the attributes that state the digest of that"
+        ),
+    ] = None
+    digest_right: Annotated[
+        bool | None, doc("what is covered has the stated message digest; empty if it is not at hand, or none is stated")
     ] = None
     verified_with: Annotated[
         str | None, doc("SHA-256 of SubjectPublicKeyInfo of the key that was tried, as in certificate.key_fingerprint")
