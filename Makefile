@@ -61,8 +61,12 @@ lint: .venv/dev
 
 # Tests build real images with real tools, and skip with a reason where a tool is absent. As root, on a system with apt,
 # the absent ones are installed; without a network this ends soon and changes nothing.
-PACKAGES = squashfs-tools cpio rpm zstd lz4 xz-utils zip fdisk gdisk libcap2-bin attr e2fsprogs libarchive-tools
-APT = DEBIAN_FRONTEND=noninteractive timeout 240 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
+PACKAGES = squashfs-tools cpio rpm zstd lz4 xz-utils zip fdisk gdisk libcap2-bin attr e2fsprogs libarchive-tools \
+  android-sdk-libsparse-utils arj btrfs-progs cabextract cramfsswap cryptsetup-bin device-tree-compiler dfu-util \
+  dosfstools erofs-utils exfatprogs f2fs-tools genisoimage genromfs jlha-utils lhasa lvm2 lzip lzop makeself mdadm \
+  mkbootimg msitools mtd-utils mtools ncompress ntfs-3g openssl p7zip-full qemu-utils srecord u-boot-tools udftools \
+  util-linux xfsprogs xorriso
+APT = DEBIAN_FRONTEND=noninteractive timeout 400 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 
 tools:
 	@command -v apt-get dpkg-query >/dev/null && test "$$(id -u)" = 0 || exit 0; \
@@ -70,9 +74,10 @@ tools:
 	  dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
 	done; \
 	test -z "$$missing" && exit 0; echo "installing for the tests:$$missing"; \
-	{ $(APT) install --no-install-recommends --yes $$missing || \
-	  { $(APT) update && $(APT) install --no-install-recommends --yes $$missing; }; } >/dev/null 2>&1 || \
-	  echo "could not; the tests that need them are skipped"
+	{ $(APT) install --no-install-recommends --yes $$missing || { $(APT) update && \
+	  { $(APT) install --no-install-recommends --yes $$missing || { failed=; for package in $$missing; do \
+	    $(APT) install --no-install-recommends --yes $$package || failed=1; done; test -z "$$failed"; }; }; }; \
+	} >/dev/null 2>&1 || echo "could not install all; the tests that need what is missing are skipped"
 
 # What Assay says of settings, held against what the programs themselves say; writes docs/agreement.md.
 agreement: .venv/dev tools

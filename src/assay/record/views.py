@@ -76,8 +76,9 @@ VIEWS = {
            SELECT elf.id, elf.content, 'export', j.value FROM elf, json_each(elf.exports) AS j""",
     ),
     "accounted": (
-        "Every stretch of an artefact's or container's bytes; those that were searched are shown as what was found there.",
-        """SELECT artefact, container, "offset", length, kind, "by", entropy FROM region WHERE "by" NOT GLOB 'carved: @*'
+        "Every stretch of an artefact's or container's bytes; searched ones are shown as what was found in them.",
+        """SELECT artefact, container, "offset", length, kind, "by", entropy
+             FROM region WHERE "by" NOT GLOB 'carved: @*'
            UNION ALL
            SELECT r.artefact, CASE WHEN p.parent IS NOT NULL THEN p.id END, k."offset" + r."offset", r.length, r.kind,
                   r."by", r.entropy

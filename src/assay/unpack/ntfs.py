@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import pyfsntfs  # type: ignore[import-not-found]  # it has no types
+import pyfsntfs
 
 from .base import (
     CHUNK,
