@@ -18,6 +18,13 @@ from tests.support.hostile import mangled
 from tests.support.memory_tree import content_of, inspect
 
 LINES = [
+    (b'if [ "$pw" = "letmein" ]; then\n', "comparison", "$pw", b"letmein"),
+    (b"RUN echo user:hunter2 | chpasswd\n", "argument", "chpasswd", b"hunter2"),
+    (b"RUN usermod -p hunter2 root\n", "argument", "useradd -p", b"hunter2"),
+    (b"useradd -m -p $(openssl passwd -1 hunter2) bob\n", "argument", "openssl passwd", b"hunter2"),
+    (b"openssl passwd -6 -salt xy 'hunter2'\n", "argument", "openssl passwd", b"hunter2"),
+    (b'printf "%s:%s\\n" admin letmein | chpasswd\n', "argument", "chpasswd", b"letmein"),
+    (b"chpasswd -e <<'EOF'\nroot:changeit9\nEOF\n", "argument", "chpasswd", b"changeit9"),
     (b"password=hunter2\n", "assignment", "password", b"hunter2"),
     (b"password = password\n", "assignment", "password", b"password"),
     (b"export DB_PASS=openfive\n", "assignment", "DB_PASS", b"openfive"),
@@ -60,6 +67,13 @@ LINES = [
 ]
 
 CODE = [
+    (b'if pw == "Op3n-Sesame":\n', "comparison", "pw", b"Op3n-Sesame"),
+    (b"if user == 'a' and pw == 'backdoor':\n", "comparison", "pw", b"backdoor"),
+    (b"if 'hunter22' == pw:\n", "comparison", "pw", b"hunter22"),
+    (b"if ('s3same' != self.passwd) {\n", "comparison", "self.passwd", b"s3same"),
+    (b"if (\"let22me\" === $_POST['pass']) {\n", "comparison", "pass", b"let22me"),
+    (b"if secret == 'tr0ub4dor':\n", "comparison", "secret", b"tr0ub4dor"),
+    (b'if ($_POST["pw"] == "letmein1") {}\n', "comparison", "pw", b"letmein1"),
     (b'password = "hunter2"\n', "assignment", "password", b"hunter2"),
     (b"$dbpass='x9y8z7';\n", "assignment", "$dbpass", b"x9y8z7"),
     (b"$cfg['password'] = 'adm1n';\n", "assignment", "password", b"adm1n"),
@@ -80,6 +94,7 @@ CODE = [
 ]
 
 NOTHING_IN_LINES = [
+    b"openssl passwd -1 -stdin\n", b"chpasswd <<EOF\nroot:$PW\nEOF\n", b"cpw=hunter\n", b'[ "$pw" = "" ]\n',
     b"password: ${X}\n", b"password=$X\n", b"password=xxxx\n", b"password=****\n", b"password = <password>\n",
     b"password=\n", b'password=""\n', b"password=%s\n", b"password={{ pw }}\n", b"password=@PASSWORD@\n",
     b"# password=abc1\n", b"; password = abc1\n", b"x=1 # password=abc1\n", b"<!-- <password>abc1</password> -->\n",
@@ -92,6 +107,8 @@ NOTHING_IN_LINES = [
 ]  # fmt: skip
 
 NOTHING_IN_CODE = [
+    b"if mode == 'password':\n", b"if 'label' == pwd_field:\n", b"if pass == 'second':\n", b"if secret == 'shared':\n",
+    b"if 'password' == password_type:\n", b"if pwd == cwd:\n", b"if 'x' == check(pw):\n", b'if "get%s" == pw(1):\n',
     b'password: "Wachtwoord"\n', b'PASSWORD: "Mot de passe"\n', b"password = getpass()\n", b"password = other\n",
     b'password = "abc1" + x\n', b'password = "%s" % x\n', b'password = os.environ["PASSWORD"]\n', b'pwd = "/etc"\n',
     b'x = "password=" + y\n', b'"""doc\npassword = "abc1"\n"""\n', b'/* password = "abc1" */\n',
@@ -173,6 +190,8 @@ def test_password_stores() -> None:
         ("/usr/lib/x/a.py", True, False),
         ("/www/login.php", True, False),
         ("/etc/app/app", False, True),
+        ("/build/Dockerfile", False, True),
+        ("/x/app.dockerfile", False, True),
         ("/etc/app/app.py", True, False),
         ("/opt/x/app.yaml", False, True),
         ("/usr/share/doc/x/app.conf", False, False),

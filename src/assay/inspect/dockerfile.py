@@ -118,7 +118,8 @@ def inspect(content: Content) -> Iterator[ContentFact]:
     yield from known(secrets)
 
 
-def _is_dockerfile(path: str) -> bool:
+def is_dockerfile(path: str) -> bool:
+    """Tell whether a path is that of a Dockerfile, by its name."""
     if "ockerfile" not in path and "ontainerfile" not in path:
         return False
     name = path[path.rfind("/") + 1 :].lower()
@@ -127,11 +128,11 @@ def _is_dockerfile(path: str) -> bool:
 
 INSPECTOR = ContentInspector(
     name="dockerfile",
-    version=1,
+    version=2,
     families=(Directive, Credential, KnownPassword),
     inspect=inspect,
     path_has=("ockerfile", "ontainerfile"),
-    wants_path=_is_dockerfile,
+    wants_path=is_dockerfile,
     max_size=MAX_BYTES,
     text_only=True,
     unseen=(

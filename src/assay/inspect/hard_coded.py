@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from assay.facts.access import Credential
 from assay.unpack.base import LimitReached
 
+from . import dockerfile
 from .base import Buffer, Content, ContentInspector, numbered
 from .hard_coded_readers import READERS, Found, known
 from .scan import MAX_HITS
@@ -177,13 +178,17 @@ def _is_code(path: str) -> bool:
 
 def _has_lines(path: str) -> bool:
     ending = path[path.rfind(".") + 1 :]
-    return (ending in LINE_ENDINGS or ("/etc/" in path and ending not in CODE_ENDINGS)) and not _PAPERS.search(path)
+    wanted = (
+        ending in LINE_ENDINGS or ("/etc/" in path and ending not in CODE_ENDINGS) or dockerfile.is_dockerfile(path)
+    )
+    return wanted and not _PAPERS.search(path)
 
 
 _EXPRESSIONS = tuple(expression for _, expression in READERS)
 _UNSEEN = (
     "secrets with a space or a backslash in them, of fewer than three characters, or put together from parts",
-    "in scripts, passwords that are a plain word and no published default: they cannot be told from labels",
+    "in scripts, passwords that are a plain word and no published default: they cannot be told from labels; but where "
+    "a variable is named as nothing but a password, what it is compared with is one",
     "keys and tokens under a name that says so, but of fewer than twelve characters or without a digit",
     "comments and documentation, manuals, translations; names in other languages than English",
     "passwords that are encoded, encrypted or computed (a Basic header is decoded)",
@@ -192,7 +197,7 @@ _UNSEEN = (
 
 CODE = ContentInspector(
     name="hard-coded-code",
-    version=1,
+    version=2,
     families=(Credential,),
     inspect=in_code,
     head_begins=(b"#!",),
@@ -205,7 +210,7 @@ CODE = ContentInspector(
 )
 LINES = ContentInspector(
     name="hard-coded-lines",
-    version=1,
+    version=2,
     families=(Credential,),
     inspect=in_lines,
     head_begins=(b"#!",),

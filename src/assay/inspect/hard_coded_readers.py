@@ -16,6 +16,7 @@ from typing import NamedTuple
 from .base import Buffer, Expression
 from .hard_coded_tables import (
     AMBIGUOUS,
+    DOCUMENT,
     FUNCTIONS,
     KEY_NAME,
     LABEL,
@@ -25,6 +26,7 @@ from .hard_coded_tables import (
     PASSWORD_NAME,
     PIPES,
     PLACEHOLDER,
+    PLAIN_NAME,
     SECRET_NAME,
     STRANGE,
     WORDS,
@@ -75,14 +77,18 @@ def plausible(value: str, name: str, *, code: bool, compared: bool = False) -> b
         if KEY_NAME.search(name):
             random = digits and len(value) >= 12 and len(set(value)) >= 8 and any(map(str.isalpha, value))
             return random and not compared and not (NAME_LIKE.fullmatch(value) and sum(map(str.isdigit, value)) < 4)
-        if not SECRET_NAME.search(name) or compared:
+        if not SECRET_NAME.search(name):
             return False
+        if compared:
+            return digits and len(value) >= 6 and not NAME_LIKE.fullmatch(value) and not LABEL.fullmatch(value)
     if LABEL.fullmatch(value):
         return not code and (value in known() or lower in ("passwd", "secret") or digits) and name[:1] != "-"
     if value in known() and not (code and lower in AMBIGUOUS):
         return True
     if digits:
         return not (code and NAME_LIKE.fullmatch(value) and value[-1].isalpha() and len(value) > 16)
+    if compared and value.isalpha() and value.islower():
+        return len(value) >= 6 and PLAIN_NAME.fullmatch(name) is not None and not (code and lower in AMBIGUOUS)
     if code or compared:
         return not value.isalpha() and not NAME_LIKE.fullmatch(value) and any(map(str.isalpha, value))
     return not (value.isupper() and "_" in value)
@@ -118,6 +124,23 @@ def _quoted(data: Buffer, end: int, code: bool) -> Iterator[Found]:
     ):
         return
     yield Found(at, secret, "comparison" if compared else "assignment", subject)
+
+
+_REVERSED = re.compile(
+    rb"""(["'])(?P<secret>[^"'\\\r\n]{3,128})\1\)?[ \t]{0,4}[!=]==?[ \t]{0,4}"""
+    rb"""(?P<name>[\w$.>\[-]{1,60}(?:["'][\w.-]{1,60}["']\])?)(?![\w(.])"""
+)
+
+
+def _reversed(data: Buffer, end: int, code: bool) -> Iterator[Found]:
+    """Read "x" == password, the literal first."""
+    start = max(0, end - BACK - MOST)
+    for match in _REVERSED.finditer(bytes(data[start : end + 80])):
+        if match.start("name") < end - start <= match.end():
+            subject = re.split(r"[\[\"']", match["name"].decode("utf-8", "replace").rstrip("]\"'"))[-1]
+            text = match["secret"].decode("utf-8", "replace")
+            if is_a_secret(subject) and plausible(text, subject, code=code, compared=True):
+                yield Found(start + match.start("secret"), match["secret"], "comparison", subject)
 
 
 _BARE_BEFORE = re.compile(
@@ -282,10 +305,17 @@ def _options(number: int) -> Reader:
 
 def _pipe(data: Buffer, end: int, _code: bool) -> Iterator[Found]:
     start = max(0, end - 256)
-    window = bytes(data[start : end + 200])
+    window = bytes(data[start : end + 1000])
     called = end - start - len(b"passwd")
     echo = max(window.rfind(b"echo", 0, called), window.rfind(b"printf", 0, called))
-    for begin, name, shape in ((begin, *shape) for begin, shape in zip((echo, called, echo), PIPES, strict=True)):
+    if document := DOCUMENT.match(window, max(0, called - 2)):
+        for line in re.finditer(rb"[\w.-]+:(?P<secret>\S+)", document["lines"]):
+            at = start + document.start("lines") + line.start("secret")
+            if plausible(line["secret"].decode("utf-8", "replace"), "password", code=False):
+                yield Found(at, line["secret"], "argument", "chpasswd")
+        return
+    begins = (echo, echo, called, echo)
+    for begin, name, shape in ((begin, *shape) for begin, shape in zip(begins, PIPES, strict=True)):
         match = compiled(shape).match(window, begin) if begin >= 0 else None
         if (
             match
@@ -340,6 +370,7 @@ READERS: tuple[tuple[Reader, Expression], ...] = (
             True,
         ),
     ),
+    (_reversed, Expression(rb"[\"']\)?[ \t]{0,4}[!=]==?[ \t]{0,4}(?:[\w$.>\[\"'-]{0,60}[^a-z])?" + WORDS, True)),
     (_bare, Expression(WORDS + rb"[\"']?[ \t]{0,8}[=:][ \t]{0,8}[^\s\"'`=:${}<>(),;]", True)),
     (
         _directive,

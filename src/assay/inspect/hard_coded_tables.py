@@ -12,16 +12,18 @@ from functools import cache
 from typing import NamedTuple
 
 WORDS = (
-    rb"(?:passw(?:or)?d|passphrase|passcode|pass|pwd|secret|token|psk"
+    rb"(?:passw(?:or)?d|passphrase|passcode|pass|pwd|[^a-z]pw|secret|token|psk"
     rb"|(?:api|access|secret|private|auth|encryption|encrypt|crypt|aes|shared|master)[_-]?key|\.key)[0-9]{0,2}"
 )
 """How the name of a secret ends, in either case."""
 
 PASSWORD_NAME = re.compile(
     r"(?i:passw(?:or)?d|passphrase|passcode|psk|wireless\..{1,64}\.key|(?:db|user|admin|root|my|web|ftp|smtp|mail|sql|wifi"
-    r"|login|auth|proxy|http|snmp|ssh|def|default|bind|ldap)pass|(?:\A|[_.$-])(?:pass|pwd)|[a-z]_?pwd)[0-9]{0,2}\Z"
+    r"|login|auth|proxy|http|snmp|ssh|def|default|bind|ldap)pass|(?:\A|[_.$-])(?:pass|pwd|pw)|[a-z]_?pwd)[0-9]{0,2}\Z"
     r"|(?:[a-z]Pass|[A-Z]{2}PASS)[0-9]{0,2}\Z"
 )
+PLAIN_NAME = re.compile(r"(?:.*[.>$\[\"'_-])?(?:pw|pwd|passwd|password|passphrase|passcode)[0-9]?", re.IGNORECASE)
+"""Names that hold nothing but a password: what they are compared with is one, if it is a plain word, too."""
 SECRET_NAME = re.compile(r"secret[0-9]{0,2}\Z", re.IGNORECASE)
 KEY_NAME = re.compile(r"(?:token|key)[0-9]{0,2}\Z", re.IGNORECASE)
 _SWITCHES = (
@@ -147,14 +149,28 @@ OPTIONS = (
     Option("keytool -storepass", rb"keytool ", rb"keytool ~\s?-(?:store|key)pass\s{1,4}~ARG"),
     Option("wpa_passphrase", rb"wpa_passphrase ", rb"""wpa_passphrase (?:"[^"\r\n]{1,40}"|\S{1,40}) ~ARG"""),
     Option("useradd -p", rb"(?:useradd|usermod) ", rb"user(?:add|mod) ~\s?(?:-p|--password)\s{1,4}~ARG"),
+    Option("openssl passwd", rb"openssl passwd ",
+            rb"openssl passwd (?:-salt\s{1,4}\S{1,40}\s{1,4}|-\S{1,20}\s{1,4}){0,6}(?!-)~ARG"),
     Option("docker login -p", rb"docker login ", rb"docker login ~\s?(?:-p|--password)[ =]~ARG"),
 )  # fmt: skip
 
 _ECHO = rb"""(?:echo|printf)\s+(?:-[neE]+\s+)?["']?"""
 _INTO = rb"""\s*\|\s*(?:/\S{0,40}/|sudo\s+|busybox\s+|chroot\s+\S+\s+)*"""
 
+DOCUMENT = re.compile(
+    rb"""chpasswd\b[^\n|;]{0,80}<<-?[ \t]{0,4}(["']?)\w{1,40}\1[^\n]{0,80}\n"""
+    rb"""(?P<lines>(?:[ \t]{0,40}[\w.-]{1,32}:[^\s:]{1,128}\n){1,20})"""
+)
+"""Lines of a here-document that sets passwords."""
+
 PIPES = (
     ("chpasswd", _ECHO + rb"""[\w.-]{1,32}:(?P<secret>[^\s"'`|:\\]{1,128})(?:\\n)?["']?""" + _INTO + rb"chpasswd\b"),
+    (
+        "chpasswd",
+        rb"""printf\s+["']%s:%s(?:\\n)?["']\s+\S{1,34}\s+["']?(?P<secret>[^\s"'`|:\\]{1,128})["']?"""
+        + _INTO
+        + rb"chpasswd\b",
+    ),
     ("chpasswd", rb"""passwd\b[^|;&<]{0,60}<<<\s*["']?[\w.-]{1,32}:(?P<secret>[^\s"'`|:\\]{1,128})"""),
     (
         "passwd --stdin",

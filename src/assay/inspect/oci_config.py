@@ -117,7 +117,7 @@ def _is_configuration(head: bytes) -> bool:
 
 INSPECTOR = ContentInspector(
     name="oci-config",
-    version=1,
+    version=2,
     families=(Directive, Credential, KnownPassword),
     inspect=inspect,
     head_begins=(b"{",),
