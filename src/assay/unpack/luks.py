@@ -327,7 +327,7 @@ FORMAT = Format(
         "data with authentication, detached headers",
         "a volume that is just being re-encrypted is read only where a segment is not",
         "a volume that fills its device has no stated end: it is taken to go on to the end of the bytes",
-        "found only where a file or partition begins; `encryption` tells headers at any offset",
+        "found only where a file or partition begins",
     ],
     anywhere=False,
     smallest=592,
