@@ -47,7 +47,7 @@ class Signature(ContentFact, frozen=True, kw_only=True, array_like=True):
     source: ClassVar = "RFC 5652, RFC 9580; Linux Module signing facility; PE Authenticode; Android Verified Boot 2.0"
     index: ClassVar = ("format", "key_id")
 
-    format: Annotated[str, doc("cms, openpgp, module (Linux kernel module), authenticode, rpm, avb, apk")]
+    format: Annotated[str, doc("cms, openpgp, module (Linux kernel module), authenticode, rpm, avb, apk, fit")]
     kind: Annotated[str | None, doc("binary, text, certification, ... (OpenPGP); cms or pkcs7 content type")] = None
     algorithm: Annotated[
         str | None, doc("of the signature: rsa, rsa-pss, dsa, ecdsa, ed25519, ... or its identifier")
@@ -55,7 +55,10 @@ class Signature(ContentFact, frozen=True, kw_only=True, array_like=True):
     digest: Annotated[str | None, doc("hash: sha256, ... or its identifier")] = None
     key_id: Annotated[
         str | None,
-        doc("signer as stated: OpenPGP key ID or fingerprint, CMS subject key identifier, key's name; hexadecimal"),
+        doc(
+            "signer as stated: OpenPGP key ID or fingerprint, CMS subject key identifier, SHA-1 of an AVB key; hexadecimal. "
+            "A key's name is in identity"
+        ),
     ] = None
     issuer_digest: Annotated[str | None, doc("SHA-256 of the issuer name in DER, as in certificate.issuer_digest")] = (
         None
