@@ -189,9 +189,9 @@ class Archive:
             self._handle = None
             _inputs.pop(self._number, None)
 
-    def _check(self, result: int) -> bool:
-        """Return whether there is more; a warning is none of the bytes' business."""
-        if result >= _WARN:
+    def _check(self, result: int, worst: int = _WARN) -> bool:
+        """Return whether there is more; raise what the library complains of, if it is worse than `worst`."""
+        if result >= worst:
             return result != _EOF
         text = (_library.archive_error_string(self._handle) or b"no reason given").decode("utf-8", "replace")
         text = " ".join(text.split())
@@ -216,7 +216,7 @@ class Archive:
         buffer, size, offset = c_void_p(), c_size_t(), c_int64()
         at = 0
         while self._handle and self._check(
-            _library.archive_read_data_block(self._handle, byref(buffer), byref(size), byref(offset))
+            _library.archive_read_data_block(self._handle, byref(buffer), byref(size), byref(offset)), 0
         ):
             if not size.value:
                 continue
