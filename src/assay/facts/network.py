@@ -35,6 +35,33 @@ class Listener(TreeFact, frozen=True, kw_only=True, array_like=True):
     ] = None
 
 
+class ExposedPort(ContentFact, frozen=True, kw_only=True, array_like=True):
+    """A port that a container image, a workload or a service of an orchestrator is told to open or to publish."""
+
+    source: ClassVar = (
+        "OCI image-spec config.md (ExposedPorts), Dockerfile reference (EXPOSE), Kubernetes API reference (ContainerPort, "
+        "ServicePort), Compose Specification (ports, expose)"
+    )
+    index: ClassVar = ("port",)
+
+    dialect: Annotated[str, doc("oci-config, dockerfile, kubernetes, helm, compose")]
+    of: Annotated[
+        str, doc("Kind/name/container, Service/name, a Compose service, a build stage; empty for an image")
+    ] = ""
+    how: Annotated[
+        str,
+        doc(
+            "image (declared, opens nothing by itself), container (in the container's network), service (in the cluster), "
+            "node (on every node), host (on the host that runs it)"
+        ),
+    ]
+    protocol: Annotated[str, doc("tcp, udp, sctp")]
+    port: Annotated[int | None, doc("port, the first of a range; empty where a variable or the engine decides")]
+    until: Annotated[int | None, doc("last port of a range")] = None
+    address: Annotated[str, doc("address of the host that it is bound to; empty for all")] = ""
+    name: Annotated[str | None, doc("name of the port, where it has one")] = None
+
+
 class Endpoint(ContentFact, frozen=True, kw_only=True, array_like=True):
     """A name or address of something outside that stands in a content. Nothing is resolved or called."""
 

@@ -13,12 +13,14 @@ from typing import Any
 
 from assay.facts import ContentFact
 from assay.facts.access import Credential, KnownPassword
+from assay.facts.network import ExposedPort
 from assay.facts.service import Directive
 from assay.facts.workload import Workload
 from assay.unpack.base import Unsupported
 
 from . import yaml_format, yaml_values
 from .base import Content, ContentInspector
+from .exposed_ports import exposed, published
 from .known_passwords import known
 from .kubernetes import Found
 from .late import late
@@ -104,7 +106,13 @@ def _service(name: str, here: dict[str, Any], found: Found) -> Iterator[ContentF
         seccomp=seccomp[-1] if seccomp else None,
         line=line(here),
     )
+    for entry in items(here.get("expose")):
+        yield from exposed(scalar(entry) or "", "compose", "container", of=name, line=line(entry))
     for entry in items(here.get("ports")):
+        if isinstance(entry, dict):
+            yield from _long(name, entry)
+        else:
+            yield from published(scalar(entry) or "", "compose", name, line(entry))
         if isinstance(entry, dict):
             parts = [f"{key}={text}" for key, value in entry.items() if (text := scalar(value)) is not None]
             yield from found.directive(name, "ports", " ".join(parts), entry)
@@ -120,6 +128,21 @@ def _service(name: str, here: dict[str, Any], found: Found) -> Iterator[ContentF
         yield from found.directive(name, key, " ".join(words) if words else started, here)
     for entry in items(here.get("devices")):
         yield from found.directive(name, "devices", entry, entry)
+
+
+def _long(name: str, entry: dict[str, Any]) -> Iterator[ExposedPort]:
+    """Yield the ports of an entry in the long form: the container's, and the host's if one is published."""
+    protocol = scalar(entry.get("protocol")) or "tcp"
+    called, place = scalar(entry.get("name")), line(entry)
+    yield from exposed(
+        scalar(entry.get("target")) or "", "compose", "container", of=name, protocol=protocol, name=called, line=place
+    )
+    outer = scalar(entry.get("published"))
+    if outer is not None:
+        address = scalar(entry.get("host_ip")) or ""
+        yield from exposed(
+            outer, "compose", "host", of=name, protocol=protocol, address=address, name=called, line=place
+        )
 
 
 def _bound(entry: object) -> str | None:
@@ -150,8 +173,8 @@ def prepare() -> None:
 
 INSPECTOR = ContentInspector(
     name="compose",
-    version=1,
-    families=(Workload, Directive, Credential, KnownPassword),
+    version=2,
+    families=(Workload, Directive, Credential, KnownPassword, ExposedPort),
     inspect=inspect,
     path_has=("compose",),
     wants_path=lambda path: path.endswith((".yml", ".yaml")) and "compose" in path[path.rfind("/") :],

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 
 from assay.facts import ContentFact
 from assay.facts.access import Credential, KnownPassword
+from assay.facts.network import ExposedPort
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
+from .exposed_ports import exposed
 from .known_passwords import Secret, known
 from .late import late
 from .secrecy import WITHHELD, withhold
@@ -112,6 +114,9 @@ def inspect(content: Content) -> Iterator[ContentFact]:
                 yield credential("environment", variable, text, line)
                 found = tried("", text, line)
                 secrets += [found] if found else []
+        if name == "EXPOSE":
+            for port in value.split():
+                yield from exposed(port, DIALECT, "image", of=stage, line=line)
         yield Directive(
             dialect=DIALECT, section=stage or None, key=name.lower(), value=withhold(shown[:MAX_VALUE]), line=line
         )
@@ -128,8 +133,8 @@ def is_dockerfile(path: str) -> bool:
 
 INSPECTOR = ContentInspector(
     name="dockerfile",
-    version=2,
-    families=(Directive, Credential, KnownPassword),
+    version=3,
+    families=(Directive, Credential, KnownPassword, ExposedPort),
     inspect=inspect,
     path_has=("ockerfile", "ontainerfile"),
     wants_path=is_dockerfile,

@@ -19,6 +19,7 @@ import msgspec
 
 from assay.facts import ContentFact
 from assay.facts.access import Credential, KnownPassword
+from assay.facts.network import ExposedPort
 from assay.facts.service import Directive
 from assay.facts.workload import Workload
 from assay.unpack import tar
@@ -325,8 +326,8 @@ def prepare() -> None:
 
 PACKED = ContentInspector(
     name="helm-chart",
-    version=2,
-    families=(Workload, Directive, Credential, KnownPassword),
+    version=3,
+    families=(Workload, Directive, Credential, KnownPassword, ExposedPort),
     inspect=inspect_packed,
     path_has=("gz",),
     wants_path=lambda path: path.endswith((".tgz", ".tar.gz")),

@@ -14,12 +14,14 @@ from typing import Any
 
 from assay.facts import ContentFact
 from assay.facts.access import Credential, KnownPassword
+from assay.facts.network import ExposedPort
 from assay.facts.service import Directive
 from assay.facts.workload import Workload
 from assay.unpack.base import LimitReached, Unsupported
 
 from . import yaml_format, yaml_values
 from .base import Content, ContentInspector
+from .exposed_ports import exposed
 from .known_passwords import Secret, known
 from .late import late
 from .secrecy import withhold
@@ -193,10 +195,24 @@ def _container(
         seccomp=f"{seccomp}/{local}" if seccomp and local else seccomp,
         line=line(here),
     )
+    for entry in items(here.get("ports")):
+        for key, how in (("containerPort", "container"), ("hostPort", "host")):
+            address = (scalar(at(entry, "hostIP")) or "") if how == "host" else ""
+            yield from _opened(entry, key, how, f"{kind}/{name}/{container}", found, address)
     words = [text for key in ("command", "args") for word in items(here.get(key)) if (text := scalar(word)) is not None]
     if words:
         section = f"{kind}/{name}/{container}"
         yield from found.directive(section, "command", " ".join(words), here)
+
+
+def _opened(entry: object, key: str, how: str, of: str, found: Found, address: str = "") -> Iterator[ExposedPort]:
+    """Yield the port that an entry has under a key; 0 is none."""
+    port = scalar(at(entry, key))
+    if port not in (None, "0"):
+        yield from exposed(
+            port, found.dialect, how, of=of, protocol=scalar(at(entry, "protocol")) or "tcp", address=address,
+            name=scalar(at(entry, "name")), line=line(at(entry, key)),
+        )  # fmt: skip
 
 
 def _texts(value: object) -> list[str]:
@@ -242,6 +258,8 @@ def _service(here: dict[str, Any], section: str, found: Found) -> Iterator[Conte
             value = scalar(at(entry, key))
             text += f" {key}={value}" if value is not None else ""
         yield from found.directive(section, "port", text, entry)
+        yield from _opened(entry, "port", "service", section, found)
+        yield from _opened(entry, "nodePort", "node", section, found)
     for key in ("externalIPs", "loadBalancerSourceRanges"):
         for value in items(at(spec, key)):
             yield from found.directive(section, key, value, value)
@@ -346,8 +364,8 @@ def prepare() -> None:
 
 INSPECTOR = ContentInspector(
     name="kubernetes",
-    version=1,
-    families=(Workload, Directive, Credential, KnownPassword),
+    version=2,
+    families=(Workload, Directive, Credential, KnownPassword, ExposedPort),
     inspect=inspect,
     path_has=(".y", ".json"),
     wants_path=lambda path: path.endswith((".yaml", ".yml", ".json")),

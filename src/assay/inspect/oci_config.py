@@ -11,9 +11,11 @@ import msgspec
 
 from assay.facts import ContentFact
 from assay.facts.access import Credential, KnownPassword
+from assay.facts.network import ExposedPort
 from assay.facts.service import Directive
 
 from .base import Content, ContentInspector
+from .exposed_ports import exposed
 from .known_passwords import Secret, known
 from .secrecy import WITHHELD, withhold
 from .workload_secrets import credential, is_literal, says_secret, tried
@@ -74,6 +76,7 @@ def inspect(content: Content) -> Iterator[ContentFact]:
     yield _directive("user", config.user)
     for port in list(config.ports or ())[:MOST]:
         yield _directive("exposed-port", port)
+        yield from exposed(port, DIALECT, "image")
     for variable in (config.environment or [])[:MOST]:
         name, _, value = variable.partition("=")
         if says_secret(name) and value:
@@ -117,8 +120,8 @@ def _is_configuration(head: bytes) -> bool:
 
 INSPECTOR = ContentInspector(
     name="oci-config",
-    version=2,
-    families=(Directive, Credential, KnownPassword),
+    version=3,
+    families=(Directive, Credential, KnownPassword, ExposedPort),
     inspect=inspect,
     head_begins=(b"{",),
     wants_head=_is_configuration,

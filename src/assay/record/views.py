@@ -102,7 +102,7 @@ VIEWS = {
             WHERE serves IS NOT NULL""",  # noqa: S608 - words of our own
     ),
     "way_in": (
-        "Every way in: accounts, keys, consoles, listeners, agents, product accounts, known and written passwords.",
+        "Every way in: accounts, keys, consoles, listeners, ports, agents, product accounts, written passwords, calls.",
         """SELECT e.kind, e.name, e.detail, e.active, e.evidence, c.path || coalesce(e.path, '') AS path, e.line,
                   'entrance' AS family, e.id AS fact
              FROM entrance AS e JOIN container AS c ON c.id = e.tree
@@ -118,6 +118,15 @@ VIEWS = {
                       AND (s.name IN (l.program, l.program || '.service') OR s.executable GLOB '*/' || l.program)))),
                   l.origin, c.path || coalesce(l.path, ''), l.line, 'listener', l.id
              FROM listener AS l JOIN container AS c ON c.id = l.tree
+           UNION ALL
+           SELECT 'exposed-port', x.of,
+                  x.protocol || coalesce('/' || x.port || coalesce('-' || x.until, ''), '')
+                  || CASE x.how WHEN 'image' THEN ', declared by the image' WHEN 'container' THEN ' of the container'
+                                WHEN 'service' THEN ' of the service' WHEN 'node' THEN ' on every node'
+                                ELSE ' on the host' END
+                  || iif(x.address = '', '', ' at ' || x.address) || coalesce(' for ' || x.name, ''),
+                  NULL, x.dialect, w.path, x.line, 'exposed_port', x.id
+             FROM exposed_port AS x JOIN place AS w ON w.content = x.content
            UNION ALL
            SELECT 'product-account', p.name, 'password ' || p.password || coalesce(', role ' || p.role, ''), p.enabled,
                   p.store, w.path, p.line, 'product_account', p.id
@@ -195,13 +204,16 @@ VIEWS = {
         "What the release shows of each topic that a statement can declare, by the key that a declaration would have.",
         """SELECT 'port' AS topic, protocol || '/' || port AS key, 'listener' AS family, id AS fact FROM listener
             WHERE port IS NOT NULL AND protocol IN ('tcp', 'udp', 'sctp') AND enabled IS NOT 0
+           UNION ALL SELECT 'port', protocol || '/' || port, 'exposed_port', id FROM exposed_port WHERE port IS NOT NULL
            UNION ALL SELECT 'account', 'os/' || name, 'account', id FROM account
            UNION ALL SELECT 'account', 'product/' || name, 'product_account', id FROM product_account
            UNION ALL SELECT 'service', iif(name GLOB '*.service', substr(name, 1, length(name) - 8), name),
                             'service', id FROM service WHERE enabled = 1
            UNION ALL SELECT 'software', name, 'package', id FROM package WHERE status != 'removed'
            UNION ALL SELECT 'role', role, 'product_account', id FROM product_account WHERE role IS NOT NULL
-           UNION ALL SELECT 'escalation', mechanism || ':' || who, 'escalation', id FROM escalation
+           UNION ALL SELECT 'escalation', mechanism || ':' || CASE mechanism
+                                   WHEN 'polkit' THEN command || iif(who = 'everyone', '', ' ' || who) ELSE who END,
+                            'escalation', id FROM escalation
            UNION ALL SELECT 'escalation', 'setuid:' || path, 'file', id FROM file
                       WHERE type IN ('regular', 'hardlink') AND mode & 3072 AND mode & 73
            UNION ALL SELECT 'escalation', 'file-capability:' || path, 'file', id

@@ -59,7 +59,7 @@ LISTS = (
         "way-in",
         "Ways in",
         "An account, key, console, listener, agent or page through which somebody could act on the system.",
-        ("entrance", "listener", "product_account", "known_password", "credential", "request_command"),
+        ("entrance", "listener", "exposed_port", "product_account", "known_password", "credential", "request_command"),
         ("kind", "name", "detail", "open at start", "rests on", "place"),
         """SELECT kind, name, detail, active, evidence, path || coalesce(':' || line, '')
               FROM way_in ORDER BY active IS 0, kind, name, path""",

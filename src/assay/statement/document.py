@@ -123,7 +123,13 @@ class Escalation(Topic, frozen=True, kw_only=True):
     mechanism: Annotated[
         Literal["setuid", "file-capability", "sudo", "doas", "polkit", "su"], doc("how the rights are gained")
     ]
-    what: Annotated[Text, doc("the file, for setuid and file-capability; else who may: account, %group, ALL")]
+    what: Annotated[
+        Text,
+        doc(
+            "the file, for setuid and file-capability; the action, for polkit, and behind it who may, if not everyone; "
+            "else who may: account, %group, ALL"
+        ),
+    ]
     purpose: Annotated[Text, doc("what for")]
 
     def key(self) -> str:
