@@ -129,7 +129,7 @@ def kind_of(head: bytes, size: int) -> str:
     if head[:4] == b"\x7fELF":
         return "elf"
     start = head[:4096]
-    if b"\0" in start:
+    if b"\0" in start or ERASED in start:
         return "data"
     if start.translate(None, TEXT_BYTES):
         return "data"
@@ -138,6 +138,10 @@ def kind_of(head: bytes, size: int) -> str:
 
 TEXT_BYTES = bytes([7, 8, 9, 10, 11, 12, 13, 27, *range(32, 127), *range(128, 256)])
 """Bytes of texts in ASCII, UTF-8 or an 8-bit encoding."""
+
+
+ERASED = b"\xff" * 16
+"""What no text has: erased flash. A dump may begin with much of it."""
 
 
 class Raw(Reader):
