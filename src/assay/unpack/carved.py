@@ -34,6 +34,8 @@ from .base import (
 
 SMALLEST = 16
 """Bytes of a remainder below which it is no entry of its own."""
+ERASED = 64 << 10
+"""Bytes of padding that part what is around them: an erase block."""
 PIECES = 4_096
 """Remainders that become entries; what is left of them stays an unknown region."""
 TRIES = 50_000
@@ -236,17 +238,25 @@ def extent(format: Format, source: Source, limits: Limits) -> int | None:
 
 
 def remainder(source: Source, start: int, end: int) -> Iterator[Piece]:
-    """Yield a part that no container explains: stretches of one repeated byte as padding, and what is between them."""
-    last: Piece | None = None
+    """Yield a part that no container explains: stretches of one repeated byte as padding, and what is between them.
+
+    Between two stretches of other bytes, padding counts from `ERASED` bytes on: programs and tables hold shorter ones.
+    """
+    kept: list[Piece] = []
     for piece in _runs(source, start, end):
+        last = kept[-1] if kept else None
         if last is not None and (last.what, last.padding) == (piece.what, piece.padding):
-            last = last._replace(length=last.length + piece.length)
-            continue
-        if last is not None:
-            yield last
-        last = piece
-    if last is not None:
-        yield last
+            kept[-1] = last._replace(length=last.length + piece.length)
+        elif len(kept) == 2 and kept[1].padding and kept[1].length < ERASED and not kept[0].padding:
+            if piece.padding:
+                kept.append(piece)
+            else:
+                kept = [kept[0]._replace(length=kept[0].length + kept[1].length + piece.length)]
+        else:
+            kept.append(piece)
+        while len(kept) > 2 or (len(kept) == 2 and (kept[0].padding or kept[1].length >= ERASED)):
+            yield kept.pop(0)
+    yield from kept
 
 
 def _runs(source: Source, start: int, end: int) -> Iterator[Piece]:

@@ -123,14 +123,15 @@ def _before_damage(source: Source, start: int, codec: Codec, steps: int) -> byte
 
 
 def zeros(source: Source, offset: int) -> int:
-    """Return how many zero bytes there are from `offset` on."""
-    end = offset
-    while data := source.pread(end, CHUNK):
-        rest = len(data.lstrip(b"\0"))
-        end += len(data) - rest
-        if rest:
-            break
-    return end - offset
+    """Return how many zero bytes there are from `offset` on; known holes are not read."""
+    for start, length in source.filled(offset, source.size - offset):
+        at = start
+        for chunk in source.chunks(start, length):
+            rest = len(chunk.lstrip(b"\0"))
+            if rest:
+                return at + len(chunk) - rest - offset
+            at += len(chunk)
+    return max(0, source.size - offset)
 
 
 class StreamReader(Reader):
