@@ -184,12 +184,12 @@ def _begin(record: Record, given: list[Given], limits: Limits, secrets: Secrets)
         "SELECT id, finished, options FROM run WHERE command = 'examine' ORDER BY id DESC LIMIT 1"
     ).fetchone()
     if old is not None:
-        number, finished, options = old
+        number, finished, stated = old
         if finished is not None:
             raise ExamineError(
                 f"{record.path}: holds a finished examination; choose another name with -o, or remove it"
             )
-        kept = msgspec.json.decode(options)
+        kept = msgspec.json.decode(stated)
         if kept.get("artefacts") != keys:
             raise ExamineError(
                 f"{record.path}: holds an unfinished examination of other artefacts (or they have changed since); "

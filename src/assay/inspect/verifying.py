@@ -142,7 +142,7 @@ def verifies(
     from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
     from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-    kinds = {
+    kinds: dict[str, type[Any]] = {
         "md5": hashes.MD5, "sha1": hashes.SHA1, "sha224": hashes.SHA224, "sha256": hashes.SHA256,
         "sha384": hashes.SHA384, "sha512": hashes.SHA512, "sha3-256": hashes.SHA3_256, "sha3-384": hashes.SHA3_384,
         "sha3-512": hashes.SHA3_512,

@@ -188,9 +188,9 @@ class Luks(Reader):
         if not self.header.segments:
             yield Problem("unsupported", "a header alone: its data are in another place", b"", 0)
         for segment in self.header.segments:
-            yield Entry(segment.name.encode(), "regular", segment.name, self.length(segment))
+            yield Entry(segment.name.encode(), "regular", segment.name, self.extent(segment))
 
-    def length(self, segment: Segment) -> int:
+    def extent(self, segment: Segment) -> int:
         """Return how many bytes a segment has here."""
         there = max(0, self.source.size - segment.offset)
         length = there if segment.size is None else segment.size
@@ -268,7 +268,7 @@ class Luks(Reader):
         if segment is None:
             raise Malformed("no such segment")
         if not segment.encryption:
-            return self.source.chunks(segment.offset, self.length(segment))
+            return self.source.chunks(segment.offset, self.extent(segment))
         if secrets.held() and self.key() is None:
             self.unlock()
         opened = self.key()
@@ -282,7 +282,7 @@ class Luks(Reader):
 
     def _decrypted(self, segment: Segment, decrypt: Callable[[bytes, int], bytes]) -> Iterator[bytes]:
         number = segment.tweak
-        for chunk in self.source.chunks(segment.offset, self.length(segment)):
+        for chunk in self.source.chunks(segment.offset, self.extent(segment)):
             yield decrypt(chunk, number)
             number += CHUNK // SECTOR
 
@@ -290,7 +290,7 @@ class Luks(Reader):
         """See `Reader.span`: only of a segment that is not encrypted."""
         for each in self.header.segments:
             if each.name == locator and not each.encryption:
-                length = self.length(each)
+                length = self.extent(each)
                 return (each.offset, length) if each.offset + length <= self.source.size else None
         return None
 
@@ -298,7 +298,7 @@ class Luks(Reader):
         """See `Reader.claims`."""
         size = self.source.size
         found = [*self.header.claims]
-        found += [Claim(each.offset, self.length(each), "encrypted volume") for each in self.header.segments]
+        found += [Claim(each.offset, self.extent(each), "encrypted volume") for each in self.header.segments]
         return [
             Claim(claim.offset, min(claim.length, size - claim.offset), claim.what)
             for claim in found

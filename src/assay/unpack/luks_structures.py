@@ -314,5 +314,5 @@ def _json(header: Header, raw: bytes, size: int) -> None:
         "key_bits": None if header.key_bytes is None else header.key_bytes * 8,
         "tokens": ", ".join(token.type[:50] for token in list(stated.tokens.values())[:32]),
     }
-    area = max(0, min(stated.config.keyslots_size, 128 << 20))
-    header.claims = [Claim(0, size, "header"), Claim(size, size, "second header"), Claim(2 * size, area, "key slots")]
+    slots = max(0, min(stated.config.keyslots_size, 128 << 20))
+    header.claims = [Claim(0, size, "header"), Claim(size, size, "second header"), Claim(2 * size, slots, "key slots")]
