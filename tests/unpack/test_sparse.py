@@ -128,6 +128,13 @@ def test_nothing_costs_what_it_claims() -> None:
         FORMAT.open(BytesSource(empty), Limits()).open(1)
 
 
+def test_a_header_longer_than_the_image_claims_no_more_than_there_is() -> None:
+    data = bytearray(sparse(chunk(0xCAC1, 1, NOISE[:300]), blocks=1))
+    struct.pack_into("<H", data, 8, 1052)
+    reader = FORMAT.open(BytesSource(bytes(data)), Limits())
+    assert sum(claim.length for claim in reader.claims()) == len(data)
+
+
 def test_only_the_magic() -> None:
     for data in (b"\x3a\xff\x26\xed", b"\x3a\xff\x26\xed" + NOISE):
         with pytest.raises(NotThisFormat):

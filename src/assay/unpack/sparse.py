@@ -141,7 +141,8 @@ class SparseReader(Reader):
     def claims(self) -> list[Claim]:
         """See `Reader.claims`."""
         end = min(self._end, self.source.size)
-        return [Claim(0, self._first, "header"), Claim(self._first, max(0, end - self._first), "chunks")]
+        first = min(self._first, self.source.size)
+        return [Claim(0, first, "header"), Claim(first, max(0, end - first), "chunks")]
 
 
 def _open(source: Source, limits: Limits) -> Reader:
