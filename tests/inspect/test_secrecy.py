@@ -21,7 +21,7 @@ from assay.inspect.secrecy import withhold
         ("/bin/compass=1 http://host:80/a@b", "/bin/compass=1 http://host:80/a@b"),
         ("--token=a,b", "--token=[withheld],b"),
         ("RUN echo root:hunter2 | chpasswd", "RUN echo root:[withheld] | chpasswd"),
-        ("echo \"a:b\" | sudo chpasswd -c SHA512", 'echo "a:[withheld]" | sudo chpasswd -c SHA512'),
+        ('echo "a:b" | sudo chpasswd -c SHA512', 'echo "a:[withheld]" | sudo chpasswd -c SHA512'),
         ("printf '%s:%s' a hunter2 | chpasswd", "printf '%s:%s' a [withheld] | chpasswd"),
         ("usermod -p hunter2 root", "usermod -p [withheld] root"),
         ("useradd -p $(openssl passwd -1 hunter2) x", "useradd -p $(openssl passwd -1 [withheld] x"),
