@@ -51,7 +51,8 @@ examine: .venv/runtime
 test: tools lint
 	@.venv/bin/pytest -n auto
 
-PYTHON_CODE = src tests tools benchmarks benchmarks/examine benchmarks/hostile benchmarks/big benchmarks/inspectors
+PYTHON_CODE = src tests tools benchmarks benchmarks/examine benchmarks/hostile benchmarks/big benchmarks/inspectors \
+  benchmarks/unpack
 
 lint: .venv/dev
 	@.venv/bin/ruff check $(PYTHON_CODE)
