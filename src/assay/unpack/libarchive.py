@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import CFUNCTYPE, POINTER, byref, c_char_p, c_int, c_int64, c_size_t, c_ssize_t, c_void_p
 from itertools import count
@@ -140,6 +141,13 @@ def _load() -> Any:  # noqa: ANN401 - a library has no type
 
 
 _library = _load()
+
+
+def _free(library: Any, handle: int, number: int) -> None:  # noqa: ANN401 - see `_load`
+    library.archive_read_free(handle)
+    _inputs.pop(number, None)
+
+
 _SAYS: tuple[tuple[str, type[UnpackError]], ...] = (
     ("ncrypt", Encrypted),
     ("nsupported|not supported|unavailable|not available|Unexpected codec|Unknown codec", Unsupported),
@@ -159,14 +167,15 @@ class Archive:
     """
 
     def __init__(self, source: Source, kind: str) -> None:
-        self._handle = None
         if _library is None:
             raise Unsupported(MISSING)
-        self._number = next(_numbers)
-        _inputs[self._number] = _Input(source)
         self._handle = _library.archive_read_new()
         if not self._handle:
             raise MemoryError
+        number = next(_numbers)
+        _inputs[number] = _Input(source)
+        self.close = weakref.finalize(self, _free, _library, self._handle, number)
+        """Give back what the library holds. It is also done when nothing refers to this any more."""
         try:
             support: Callable[[Any], int] = getattr(_library, f"archive_read_support_format_{kind}")
         except AttributeError:
@@ -176,18 +185,8 @@ class Archive:
         _library.archive_read_set_read_callback(self._handle, read)
         _library.archive_read_set_skip_callback(self._handle, skip)
         _library.archive_read_set_seek_callback(self._handle, seek)
-        _library.archive_read_set_callback_data(self._handle, self._number)
+        _library.archive_read_set_callback_data(self._handle, number)
         self._check(_library.archive_read_open1(self._handle))
-
-    def __del__(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give back what the library holds."""
-        if self._handle:
-            _library.archive_read_free(self._handle)
-            self._handle = None
-            _inputs.pop(self._number, None)
 
     def _check(self, result: int, worst: int = _WARN) -> bool:
         """Return whether there is more; raise what the library complains of, if it is worse than `worst`."""
@@ -195,6 +194,8 @@ class Archive:
             return result != _EOF
         text = (_library.archive_error_string(self._handle) or b"no reason given").decode("utf-8", "replace")
         text = " ".join(text.split())
+        if "memory" in text:
+            raise MemoryError(f"libarchive: {text}")
         raise next((kind for words, kind in _SAYS if re.search(words, text)), Malformed)(f"libarchive: {text}")
 
     def next(self) -> bool:
@@ -203,9 +204,7 @@ class Archive:
         Raises:
             UnpackError: the library cannot go on.
         """
-        return self._handle is not None and self._check(
-            _library.archive_read_next_header(self._handle, byref(c_void_p()))
-        )
+        return self.close.alive and self._check(_library.archive_read_next_header(self._handle, byref(c_void_p())))
 
     def data(self) -> Iterator[bytes]:
         """Yield the bytes of the entry.
@@ -215,7 +214,7 @@ class Archive:
         """
         buffer, size, offset = c_void_p(), c_size_t(), c_int64()
         at = 0
-        while self._handle and self._check(
+        while self.close.alive and self._check(
             _library.archive_read_data_block(self._handle, byref(buffer), byref(size), byref(offset)), 0
         ):
             if not size.value:
