@@ -335,9 +335,32 @@ def _vint(data: bytes, at: int) -> tuple[int, int]:
     return number, at
 
 
+def _arj(image: Source, touched: Sequence[int]) -> Iterator[Patch]:
+    whole = image.pread(0, min(image.size, 1 << 20))
+    at = 0
+    while whole[at : at + 2] == b"\x60\xea":
+        size = int.from_bytes(whole[at + 2 : at + 4], "little")
+        end = at + 4 + size
+        if not size or end + 6 > len(whole):
+            break
+        yield end, struct.pack("<I", zlib.crc32(whole[at + 4 : end]))
+        packed = int.from_bytes(whole[at + 16 : at + 20], "little") if at else 0
+        at = end + 6 + packed
+
+
+def _lha(image: Source, touched: Sequence[int]) -> Iterator[Patch]:
+    whole = image.pread(0, min(image.size, 1 << 20))
+    at = 0
+    while at + 22 < len(whole) and whole[at + 20] < 2:
+        size = whole[at]
+        yield at + 1, bytes((sum(whole[at + 2 : at + 2 + size]) & 0xFF,))
+        at += 2 + size + int.from_bytes(whole[at + 7 : at + 11], "little")
+
+
 REPAIRS: dict[str, Repair] = {
     "7z": _7z,
     "android-super": _super,
+    "arj": _arj,
     "btrfs": _btrfs,
     "cfe-tag": _cfe,
     "cramfs": _cramfs,
@@ -347,6 +370,7 @@ REPAIRS: dict[str, Repair] = {
     "gpt": _gpt,
     "ihex": _ihex,
     "jffs2": _jffs2,
+    "lha": _lha,
     "lvm2": _lvm2,
     "md": _md,
     "npk": _npk,

@@ -516,6 +516,33 @@ def rar(generation: str) -> Make:
     return make
 
 
+def arj(folder: Path) -> bytes:
+    """Return an ARJ archive."""
+    run("arj", "a", "-r", "-y", folder / "image.arj", ".", cwd=tree(folder))
+    return (folder / "image.arj").read_bytes()
+
+
+def lha(options: str) -> Make:
+    """Return how jlha makes an LHA archive."""
+
+    def make(folder: Path) -> bytes:
+        run("jlha", options, folder / "image.lzh", "bin", "etc", "usr", cwd=tree(folder))
+        return (folder / "image.lzh").read_bytes()
+
+    return make
+
+
+def ole(major: int) -> Make:
+    """Return how the tests' own writer makes a compound file."""
+
+    def make(_: Path) -> bytes:
+        from ..unpack.test_ole import TREE, compound
+
+        return compound(TREE, major=major)
+
+    return make
+
+
 def luks(*options: str) -> Make:
     """Return how cryptsetup makes a volume; its keys are derived in no time."""
 
@@ -555,6 +582,7 @@ SEEDS: dict[str, dict[str, Make]] = {
     "android-sparse": {"written": value(android_sparse)},
     "android-super": {"written": value(android_super)},
     "ar": {"deb": debian},
+    "arj": {"arj": arj},
     "avb": {"vbmeta": value(avb)},
     "btrfs": {
         name: written(
@@ -628,6 +656,7 @@ SEEDS: dict[str, dict[str, Make]] = {
         "big": written("mkfs.jffs2", "-b", "-e", "16KiB", "-r", "TREE", "-o", "IMAGE"),
         "lzo": written("mkfs.jffs2", "-l", "-e", "16KiB", "-X", "lzo", "-y", "90:lzo", "-r", "TREE", "-o", "IMAGE"),
     },
+    "lha": {"level 1": lha("aq1"), "level 2": lha("aq2"), "level 0": lha("aq0")},
     "linux-kernel": {kind: kernel(kind) for kind in ("bzimage", "efi", "arm64")},
     "linux-zimage": {"arm": kernel("arm")},
     "luks": {"2": luks("--type", "luks2"), "1": luks("--type", "luks1")},
@@ -644,6 +673,7 @@ SEEDS: dict[str, dict[str, Make]] = {
     "md": {version: md(version) for version in ("1.2", "1.0", "0.90")},
     "npk": {"written": vendor("npk")},
     "ntfs": {"mkntfs": ntfs},
+    "ole": {"3": ole(3), "4": ole(4)},
     "openssl-enc": {"salted": piped("openssl", "enc", "-aes-256-cbc", "-pbkdf2", "-iter", "1", "-pass", "pass:x")},
     "qcow2": {
         "plain": virtual("qcow2"),
@@ -695,6 +725,7 @@ SEEDS: dict[str, dict[str, Make]] = {
     "vhdx": {"dynamic": virtual("vhdx", "-o", "block_size=1M")},
     "vmdk": {"sparse": virtual("vmdk"), "stream": virtual("vmdk", "-o", "subformat=streamOptimized")},
     "wrgg": {name: vendor(name) for name in ("wrgg", "wrg-big")},
+    "xar": {"bsdtar": written("bsdtar", "--format=xar", "-cf", "IMAGE", "-C", "TREE", ".")},
     "xfs": {"4": xfs("-m", "crc=0", "-n", "ftype=1", "-b", "size=1024"), "5": xfs()},
     "xiaomi": {name: vendor(name) for name in ("xiaomi-1", "xiaomi-2")},
     "xz": {
