@@ -14,7 +14,7 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from assay.facts.sealing import Encryption, Signature
-from assay.inspect import luks, openpgp, openssl_salted, zip_encryption
+from assay.inspect import luks, openpgp, openssl_salted, qcow2_encryption, zip_encryption
 from assay.inspect.base import ContentInspector
 from assay.unpack.base import UnpackError
 from tests.support.hostile import mangled
@@ -134,6 +134,30 @@ def test_luks_and_its_key_slots(tmp_path: Path) -> None:
         Encryption(**same, kdf="argon2id", iterations=4, memory=1024, lanes=1, slot=0, needs=["passphrase"]),
         Encryption(**same, kdf="pbkdf2", kdf_hash="sha256", iterations=2000, slot=3, needs=["passphrase"]),
     ]
+
+
+def test_a_disk_of_qemu(tmp_path: Path) -> None:
+    secret = ("--object", "secret,id=s,data=x", "-f", "qcow2", "-o")
+    run(
+        tmp_path,
+        "qemu-img",
+        "create",
+        *secret,
+        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+        "a",
+        "1M",
+    )
+    data = (tmp_path / "a").read_bytes()
+    (found,) = inspect(qcow2_encryption.INSPECTOR, data, "qcow2")
+    assert isinstance(found, Encryption)
+    assert (found.scheme, found.cipher, found.mode, found.key_bits, found.kdf, found.kdf_hash, found.slots) == (
+        "qcow2-luks", "aes", "xts-plain64", 512, "pbkdf2", "sha256", 1,
+    )  # fmt: skip
+    run(tmp_path, "qemu-img", "create", "-f", "qcow2", "b", "1M")
+    assert inspect(qcow2_encryption.INSPECTOR, (tmp_path / "b").read_bytes(), "qcow2") == []
+    for broken in mangled(data, count=200, hot=range(600)):
+        with contextlib.suppress(UnpackError):
+            inspect(qcow2_encryption.INSPECTOR, broken, "qcow2")
 
 
 def test_entries_of_archives(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ class Encryption(ContentFact, frozen=True, kw_only=True, array_like=True):
     )
     index: ClassVar = ("scheme",)
 
-    scheme: Annotated[str, doc("luks1, luks2, openssl-enc, openpgp, cms, zip-crypto, zip-aes, zip-strong, qcow2-aes")]
+    scheme: Annotated[
+        str, doc("luks1, luks2, openssl-enc, openpgp, cms, zip-crypto, zip-aes, zip-strong, qcow2-luks, qcow2-aes")
+    ]
     cipher: Annotated[str | None, doc("aes, serpent, twofish, ... or its object identifier; empty if not stated")] = (
         None
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assay.facts.sealing import Encryption
-from assay.unpack.base import BytesSource
+from assay.unpack.base import BytesSource, NotThisFormat
 from assay.unpack.luks_structures import MAGIC, Header, Slot, read_header
 
 from .base import Content, ContentInspector
@@ -20,7 +20,10 @@ def inspect(content: Content) -> Iterator[Encryption]:
     Raises:
         UnpackError: the header is broken.
     """
-    header = read_header(BytesSource(bytes(content.data[: 16 << 20])))
+    try:
+        header = read_header(BytesSource(bytes(content.data[: 16 << 20])))
+    except NotThisFormat:
+        return
     for slot in header.slots:
         yield fact(header, slot)
     if not header.slots:
