@@ -215,3 +215,10 @@ def test_whatever_is_broken_is_told(tmp_path: Path) -> None:
             if len(head) > 1 and 1 < head[0] + 2 <= len(head):
                 head[1] = sum(head[2 : 2 + head[0]]) & 0xFF
             survives(lha.FORMAT, bytes(head) + broken[200:])
+
+
+def test_names_of_owners_in_no_character_set_are_text_still() -> None:
+    data = new(2, [b"\x01b", b"\x53r\xfft"], b"") + b"\0"
+    (entry,) = lha.FORMAT.open(BytesSource(data), Limits()).entries()
+    assert isinstance(entry, Entry)
+    assert entry.owner == r"r\xfft"

@@ -168,8 +168,8 @@ class ArjReader(Reader):
                 entry.xattrs = {ATTRIBUTES: words}
         if owner := header.extended.get(b"O"):
             names = owner[1 : 1 + owner[0]].split(b"\0")
-            entry.owner = names[0].decode("utf-8", "surrogateescape")
-            entry.group = names[1].decode("utf-8", "surrogateescape") if len(names) > 1 else None
+            entry.owner = names[0].decode("utf-8", "backslashreplace")
+            entry.group = names[1].decode("utf-8", "backslashreplace") if len(names) > 1 else None
         if len(numbers := header.extended.get(b"o", b"")) >= 9:
             entry.uid, entry.gid = struct.unpack_from("<II", numbers, 1)
         if header.type == SPECIAL:

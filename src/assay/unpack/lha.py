@@ -201,9 +201,9 @@ def _entry(member: Member) -> Entry:
     if len(more.get(0x51, b"")) >= 4:
         entry.gid, entry.uid = struct.unpack_from("<HH", more[0x51])
     if 0x52 in more:
-        entry.group = more[0x52].decode("utf-8", "surrogateescape")
+        entry.group = more[0x52].decode("utf-8", "backslashreplace")
     if 0x53 in more:
-        entry.owner = more[0x53].decode("utf-8", "surrogateescape")
+        entry.owner = more[0x53].decode("utf-8", "backslashreplace")
     return entry
 
 

@@ -216,7 +216,7 @@ def owner4(block: Block, source: Source) -> tuple[str, str] | None:
         if name != b"UOW":
             return None
         names = [*block.header[at:].split(b"\0"), b""]
-    return names[0].decode("utf-8", "surrogateescape"), names[1].decode("utf-8", "surrogateescape")
+    return names[0].decode("utf-8", "backslashreplace"), names[1].decode("utf-8", "surrogateescape")
 
 
 def _times4(member: Member, data: bytes, time: int) -> None:
@@ -413,9 +413,9 @@ def _extra5(member: Member, kind: int, record: _Numbers) -> None:
     elif kind == 6:
         flags = record.vint()
         if flags & 1:
-            member.owner = record.take(record.vint()).decode("utf-8", "surrogateescape")
+            member.owner = record.take(record.vint()).decode("utf-8", "backslashreplace")
         if flags & 2:
-            member.group = record.take(record.vint()).decode("utf-8", "surrogateescape")
+            member.group = record.take(record.vint()).decode("utf-8", "backslashreplace")
         member.uid = record.vint() if flags & 4 else None
         member.gid = record.vint() if flags & 8 else None
 
