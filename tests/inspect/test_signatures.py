@@ -122,6 +122,11 @@ def test_a_given_key_verifies(made: Path, name: str) -> None:
     assert (fact.verified, fact.verified_with, fact.key_place) == (True, fingerprint(made, "rsa")[1], "given")
 
 
+def test_a_key_in_the_message_comes_before_one_given(made: Path) -> None:
+    with holding(Secrets((), ((made / "rsa.pem").read_bytes(),))):
+        assert only(inspect(cms.INSPECTOR, signed(made, "-nodetach"))).key_place == "same content"
+
+
 def test_what_was_changed_is_told(made: Path) -> None:
     data = signed(made, "-nodetach")
     fact = only(inspect(cms.INSPECTOR, data.replace(MESSAGE, MESSAGE[:-3] + b"er\n")))

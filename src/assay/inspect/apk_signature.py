@@ -51,6 +51,8 @@ def inspect(content: Content) -> Iterator[Signature | Identity]:
             result = verifying.verifies(key, value, running.digest(), digest, hashed=True)
             if result is not None and (right is None or result):
                 right, used = result, key
+            if right:
+                break
     yield Signature(
         offset=0,
         format="apk",

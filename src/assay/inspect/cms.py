@@ -189,6 +189,8 @@ def _signer(
             result = verifies(key, value, computed, digest_of_it or digest, pss=algorithm == "rsa-pss", hashed=True)
         if result is not None and (right is None or result):
             right, used = result, key
+        if right:
+            break
     yield Signature(
         offset=offset,
         format=format,

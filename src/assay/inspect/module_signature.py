@@ -56,6 +56,8 @@ def inspect(content: Content) -> Iterator[Signature | Encryption | Identity]:
         result = verifying.verifies(key, value, computed or b"", digest, hashed=True)
         if result is not None and (right is None or result):
             right, used = result, key
+        if right:
+            break
     yield Signature(
         offset=start,
         format="module",
