@@ -214,3 +214,9 @@ def test_joined_sources() -> None:
 def test_the_library_explains_itself() -> None:
     with pytest.raises(UnpackError):
         list(libarchive.first(BytesSource(b"nothing of the kind" * 100), "7zip", Limits(), 1))
+
+
+def test_an_archive_of_nothing() -> None:
+    start = bytes(20)
+    data = b"7z\xbc\xaf\x27\x1c\0\4" + zlib.crc32(start).to_bytes(4, "little") + start
+    assert stands(sevenzip.FORMAT, data) == []

@@ -216,7 +216,7 @@ def owner4(block: Block, source: Source) -> tuple[str, str] | None:
         if name != b"UOW":
             return None
         names = [*block.header[at:].split(b"\0"), b""]
-    return names[0].decode("utf-8", "backslashreplace"), names[1].decode("utf-8", "surrogateescape")
+    return names[0].decode("utf-8", "backslashreplace"), names[1].decode("utf-8", "backslashreplace")
 
 
 def _times4(member: Member, data: bytes, time: int) -> None:
