@@ -36,7 +36,7 @@ def packed(folder: Path, *options: str) -> bytes:
     if tool is None:
         pytest.skip("7z is not installed")
     archive = folder / "made.7z"
-    subprocess.run([tool, "a", *options, archive, "dir"], cwd=folder, check=True, capture_output=True)
+    subprocess.run([tool, "a", "-mx=1", *options, archive, "dir"], cwd=folder, check=True, capture_output=True)
     return archive.read_bytes()
 
 
@@ -167,7 +167,7 @@ def test_limits(tmp_path: Path) -> None:
     with pytest.raises(LimitReached, match="ratio"):
         content(reader, entry)
     with pytest.raises(LimitReached, match="memory"):
-        content(sevenzip.FORMAT.open(BytesSource(data), Limits(memory=1 << 20)), entry)
+        content(sevenzip.FORMAT.open(BytesSource(data), Limits(memory=1 << 16)), entry)
 
 
 def test_without_the_library(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
