@@ -1,10 +1,12 @@
 """Give every reader broken images, and write docs/fuzzing.md.
 
-tools/fuzz.py [--inputs N] [--seconds S] [--seed N] [--write] [FORMAT...]     all formats, or those named
+tools/fuzz.py [--inputs N] [--seconds S] [--seed N] [--continue] [--write] [FORMAT...]     all formats, or those named
 tools/fuzz.py --replay FILE FORMAT                                            one input, with its traceback
 
 Seeds are small images made by the formats' own tools, or by the writers of their tests. The first input of each finding
-is written to build/fuzz. Exit code: 0 if nothing was found and every format has a seed, else 1.
+is written to build/fuzz, and what came of each format to build/fuzz/results.json: with --continue a run goes on from
+there, format by format, until each has had its inputs; findings of before are kept. Exit code: 0 if nothing was found
+and every format has a seed, else 1.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import msgspec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,6 +33,7 @@ from assay.unpack.base import BytesSource
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "fuzzing.md"
 FINDINGS = ROOT / "build" / "fuzz"
+RESULTS = FINDINGS / "results.json"
 MIB = 1 << 20
 
 HEAD = f"""\
@@ -63,18 +68,25 @@ def line(result: Result) -> str:
     )
 
 
+def kept_results() -> dict[str, Result]:
+    """Return what earlier runs have found, by format."""
+    if not RESULTS.exists():
+        return {}
+    return {result.format: result for result in msgspec.json.decode(RESULTS.read_bytes(), type=list[Result])}
+
+
 def page(results: list[Result], command: str) -> str:
     """Return the page."""
     total, cpu = sum(r.inputs for r in results), sum(r.cpu for r in results)
     today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-    text = f"{HEAD}Run of `{command}` on {today}: {total} inputs, {len(results)} formats, {cpu / 60:.0f} minutes of "
-    text += f"CPU. Machine: {machine()}.\n\n"
+    text = f"{HEAD}Last run: `{command}` on {today}. In all {total} inputs, {len(results)} formats, {cpu / 60:.0f} minutes "
+    text += f"of CPU. Machine: {machine()}.\n\n"
     text += f"{COLUMNS}| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     text += "".join(map(line, sorted(results, key=lambda result: result.format)))
     found = [
         f"- {result.format}: {kind} at {place}, {count} times, first input {number}: {said}\n"
         for result in results
-        for (kind, place), (number, said, count) in sorted(result.findings.items())
+        for kind, place, number, said, count in sorted(result.findings)
     ]
     text += "\n" + ("## Findings\n\n" + "".join(found) if found else "Nothing was found.\n")
     bare = [f"- {result.format}: no seed\n" for result in results if not result.seeds]
@@ -100,7 +112,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000, help="inputs for each format (100000)")
     parser.add_argument("--seconds", type=float, default=7200, help="for all formats together (7200)")
     parser.add_argument("--seed", type=int, default=1, help="of the random choices (1)")
-    parser.add_argument("--first", type=int, default=0, help="number of the first input (0)")
+    parser.add_argument("--continue", action="store_true", help="go on from build/fuzz/results.json")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="read this one input")
     options = parser.parse_args()
@@ -109,21 +121,24 @@ def main() -> int:
         parser.error(f"no such format: {', '.join(unknown)}")
     if options.replay:
         return replay(options.replay, *options.formats)
-    results = []
+    known = kept_results() if getattr(options, "continue") else {}
     print(COLUMNS, end="")
     with tempfile.TemporaryDirectory(prefix="assay-fuzz-") as folder:
         runs = campaign(
-            options.formats, options.inputs, options.seconds, Path(folder), seed=options.seed, first=options.first
+            options.formats, options.inputs, options.seconds, Path(folder), seed=options.seed, earlier=known
         )
         for case, result in runs:
-            results.append(result)
+            known[result.format] = result
+            FINDINGS.mkdir(parents=True, exist_ok=True)
+            RESULTS.write_bytes(msgspec.json.encode(list(known.values())))
             print(line(result), end="", flush=True)
-            for (kind, place), (number, said, count) in sorted(result.findings.items()):
+            for kind, place, number, said, count in sorted(result.findings):
                 print(f"  {kind} at {place}, {count} times, first input {number}: {said}")
             for path in kept(case, result, FINDINGS):
                 print(f"  {path.relative_to(ROOT)}")
             for why in result.absent or ([] if result.seeds else ["no seed"]):
                 print(f"  {why}", flush=True)
+    results = list(known.values())
     if options.write:
         PAGE.write_text(page(results, " ".join(["tools/fuzz.py", *sys.argv[1:]])))
     return int(any(result.findings or not result.seeds for result in results))

@@ -19,7 +19,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,8 +58,8 @@ class Result:
     cpu: float = 0.0
     memory: int = 0
     """Largest growth of resident memory of a child, in bytes."""
-    findings: dict[tuple[str, str], tuple[int, str, int]] = field(default_factory=dict)
-    """(kind, place) to (number of the first such input, what was said, how many)."""
+    findings: list[tuple[str, str, int, str, int]] = field(default_factory=list)
+    """(kind, place, number of the first such input, what was said, how many), each kind and place once."""
 
 
 class Case:
@@ -86,23 +86,24 @@ class Case:
         return mutant(chance.choice(self.seeds), self.seeds, chance, self.repair)
 
 
-def fuzz(case: Case, inputs: int, seconds: float, first: int = 0) -> Result:
+def fuzz(case: Case, inputs: int, seconds: float, result: Result | None = None) -> Result:
     """Give a format so many inputs, or as many as fit in so many seconds.
 
     Args:
         case: the format and its seeds.
-        inputs: how many.
+        inputs: how many, with those of `result`.
         seconds: of the clock.
-        first: number of the first.
+        result: of an earlier run, to go on from.
     """
-    result = Result(case.format.name, len(case.seeds), case.absent)
+    result = result or Result(case.format.name)
+    result.seeds, result.absent = len(case.seeds), case.absent
     if not case.seeds:
         return result
-    end, number, last = time.monotonic() + seconds, first, first + inputs
+    end, number, last = time.monotonic() + seconds, result.inputs, inputs
     for _ in range(RESTARTS):
-        number = _one_child(case, number, last, end, result)
         if number >= last or time.monotonic() >= end:
             break
+        number = _one_child(case, number, last, end, result)
     return result
 
 
@@ -159,9 +160,11 @@ def _one_child(case: Case, number: int, last: int, end: float, result: Result) -
 
 
 def _note(result: Result, number: int, finding: Finding) -> None:
-    key = (finding.kind, finding.place)
-    first, said, count = result.findings.get(key, (number, finding.said, 0))
-    result.findings[key] = (first, said, count + 1)
+    for index, (kind, place, first, said, count) in enumerate(result.findings):
+        if (kind, place) == (finding.kind, finding.place):
+            result.findings[index] = (kind, place, first, said, count + 1)
+            return
+    result.findings.append((finding.kind, finding.place, number, finding.said, 1))
 
 
 def _child(case: Case, number: int, last: int, end: float, shared: mmap.mmap, pipe: int) -> None:
@@ -198,7 +201,13 @@ def _confine() -> None:
 
 
 def campaign(
-    names: Sequence[str], inputs: int, seconds: float, folder: Path, *, seed: int = 1, first: int = 0
+    names: Sequence[str],
+    inputs: int,
+    seconds: float,
+    folder: Path,
+    *,
+    seed: int = 1,
+    earlier: Mapping[str, Result] | None = None,
 ) -> Iterator[tuple[Case, Result]]:
     """Fuzz formats one after the other; what one does not use of the time, the others have.
 
@@ -208,7 +217,7 @@ def campaign(
         seconds: of the clock, for all together.
         folder: empty, for the making of seeds.
         seed: of the random choices.
-        first: number of the first input.
+        earlier: results to go on from, by format.
     """
     known = formats()
     wanted = [known[name] for name in names or known]
@@ -216,13 +225,13 @@ def campaign(
     for index, format in enumerate(wanted):
         case = Case(format, seeds(format.name, folder), seed)
         share = max(0.0, end - time.monotonic()) / (len(wanted) - index)
-        yield case, fuzz(case, inputs, share, first)
+        yield case, fuzz(case, inputs, share, (earlier or {}).get(format.name))
 
 
 def kept(case: Case, result: Result, folder: Path) -> Iterable[Path]:
     """Write the first input of each finding to a folder; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for (kind, place), (number, _, _) in result.findings.items():
+    for kind, place, number, _, _ in result.findings:
         name = f"{result.format}-{kind}-{place}-{number}".replace("?", "unknown").replace(":", "-").replace(" ", "-")
         source = case.input(number)
         with (folder / name).open("wb") as file:
