@@ -65,7 +65,7 @@ lint: .venv/dev
 PACKAGES = squashfs-tools cpio rpm zstd lz4 xz-utils zip fdisk gdisk libcap2-bin attr e2fsprogs libarchive-tools \
   android-sdk-libsparse-utils arj btrfs-progs cabextract cramfsswap cryptsetup-bin device-tree-compiler dfu-util \
   dosfstools erofs-utils exfatprogs f2fs-tools genisoimage genromfs jlha-utils lhasa lvm2 lzip lzop makeself mdadm \
-  mkbootimg msitools mtd-utils mtools ncompress ntfs-3g openssl p7zip-full qemu-utils srecord u-boot-tools udftools \
+  gnupg mkbootimg msitools mtd-utils mtools ncompress ntfs-3g openssl osslsigncode p7zip-full qemu-utils srecord u-boot-tools udftools \
   util-linux xfsprogs xorriso
 APT = DEBIAN_FRONTEND=noninteractive timeout 400 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 
