@@ -31,4 +31,4 @@ def test_at_first_sight(head: bytes, kind: str) -> None:
 def test_a_dump_that_begins_erased_is_searched(tmp_path: Path) -> None:
     (tmp_path / "dump").write_bytes(b"\xff" * 70_000 + gzip.compress(b"found " * 9000, mtime=0) + b"\xff" * 333)
     examined(tmp_path / "dump", tmp_path / "record")
-    assert rows(tmp_path / "record", "SELECT size FROM content ORDER BY size DESC LIMIT 1") == [(54_000,)]
+    assert (54_000,) in rows(tmp_path / "record", "SELECT size FROM content")
