@@ -79,8 +79,8 @@ def page(results: list[Result], command: str) -> str:
     """Return the page."""
     total, cpu = sum(r.inputs for r in results), sum(r.cpu for r in results)
     today = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
-    text = f"{HEAD}Last run: `{command}` on {today}. In all {total} inputs, {len(results)} formats, {cpu / 60:.0f} minutes "
-    text += f"of CPU. Machine: {machine()}.\n\n"
+    text = f"{HEAD}Last run: `{command}` on {today}. In all {total} inputs, {len(results)} formats, "
+    text += f"{cpu / 60:.0f} minutes of CPU. Machine: {machine()}.\n\n"
     text += f"{COLUMNS}| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
     text += "".join(map(line, sorted(results, key=lambda result: result.format)))
     found = [
