@@ -436,6 +436,19 @@ def test_a_directory_behind_its_end_record_is_none() -> None:
         list(opened(moved).entries())
 
 
+def test_an_entry_beyond_the_archive_claims_no_more_than_there_is() -> None:
+    stated = bytearray(made({"a": b"x"}, zipfile.ZIP_STORED))
+    central = stated.index(b"PK\1\2")
+    at = len(stated)
+    stated[central + 42 : central + 46] = struct.pack("<L", at)
+    end = stated.index(b"PK\5\6")
+    stated[end + 20 : end + 22] = struct.pack("<H", 31)
+    stated += stated[:26] + struct.pack("<HH", 1, 0xFFFF) + b"a"
+    reader = opened(bytes(stated))
+    list(reader.entries())
+    assert all(claim.offset + claim.length <= len(stated) for claim in reader.claims())
+
+
 def test_modes_need_a_host_that_has_them() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -213,7 +213,9 @@ class Zip(Reader):
             top = self.directory.start
         claims.append(Claim(run, top - run, "entries"))
         claims.append(Claim(self.directory.start, self.directory.end - self.directory.start, "central directory"))
-        self._claims = [claim for claim in claims if claim.length]
+        size = self.source.size  # an entry may state that it goes on beyond the archive
+        claims = [Claim(claim.offset, min(claim.length, size - claim.offset), claim.what) for claim in claims]
+        self._claims = [claim for claim in claims if claim.length > 0]
         return overlaps
 
     def _entry(self, central: Central, data: int, local: int) -> Entry | Problem:
