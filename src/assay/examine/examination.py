@@ -333,14 +333,16 @@ class Examination:
             for number in group.files:
                 self.ledger.record.update(File, number, content=state.id)
         if not group.only_container:
-            self.regions(box, result.stretches)
+            # What a limit kept from being decoded is no remainder: it is named as unread.
+            stopped = result.problem is not None and result.problem.reason != "malformed"
+            self.regions(box, result.stretches, search=not stopped)
         if result.nested is not None or result.inner is not None:
             self.enter(job, group, result)
 
-    def regions(self, box: Box, stretches: Sequence[Stretch]) -> None:
+    def regions(self, box: Box, stretches: Sequence[Stretch], *, search: bool = True) -> None:
         """Write down what explains a container's bytes, and have the bytes searched that nothing explains."""
         rests: list[Stretch] = []
-        if box.format != "carved" and box.handle is not None and box.depth + 1 < self.limits.depth:
+        if search and box.format != "carved" and box.handle is not None and box.depth + 1 < self.limits.depth:
             rests = [s for s in stretches if s.kind == "unknown" and s.length >= SMALLEST][:RESTS]
         for rest in rests:
             rest.kind, rest.by, rest.entropy = "explained", f"carved: @{rest.offset:#x}", None

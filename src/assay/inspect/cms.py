@@ -301,9 +301,9 @@ def _private(sid: Value) -> str:
 
 def _wanted(head: bytes) -> bool:
     start = head[:32]
-    return (start[:1] == b"\x30" and (CMS in start or AUTH in start)) or b"-----BEGIN CMS-----" in head[:4096] or (
-        b"-----BEGIN PKCS" in head[:4096]
-    )  # fmt: skip
+    return (start[:1] == b"\x30" and (CMS in start or AUTH in start)) or start.startswith(
+        (b"-----BEGIN CMS-----", b"-----BEGIN PKCS")
+    )
 
 
 def inspect(content: Content) -> Iterator[Signature | Encryption | Identity]:

@@ -151,7 +151,7 @@ def _armoured(data: bytes) -> Iterator[Encryption | Signature]:
 def _wanted(head: bytes) -> bool:
     """Tell whether bytes begin with a packet that is whole in itself, and another one behind it, or nothing."""
     if head.startswith(b"-----"):
-        return b"-----BEGIN PGP " in head[:64]
+        return head.startswith(b"-----BEGIN PGP ")
     try:
         first = next(packets(head), None)
     except NotPackets:
